@@ -1,0 +1,133 @@
+# The one place for flags: every library, program and test of Holdfast is made by the functions here.
+include(CheckCXXCompilerFlag)
+
+find_program(HF_CCACHE ccache)
+if(HF_CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${HF_CCACHE}")
+    set(CMAKE_C_COMPILER_LAUNCHER "${HF_CCACHE}")
+endif()
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+    set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+
+add_library(holdfast_flags INTERFACE)
+target_include_directories(holdfast_flags INTERFACE "${PROJECT_SOURCE_DIR}")
+target_compile_options(holdfast_flags INTERFACE
+    -Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
+    -Wnull-dereference -Wswitch-enum -Wimplicit-fallthrough -Wvla -Wundef -Wnon-virtual-dtor
+    -Woverloaded-virtual
+    -fstack-protector-strong -fstack-clash-protection -fcf-protection
+    -ftrivial-auto-var-init=pattern -fno-omit-frame-pointer)
+target_compile_definitions(holdfast_flags INTERFACE _GLIBCXX_ASSERTIONS)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    target_compile_options(holdfast_flags INTERFACE -Wunsafe-buffer-usage
+        -Wno-unsafe-buffer-usage-in-container)
+endif()
+if(CMAKE_BUILD_TYPE MATCHES "Release|RelWithDebInfo" AND NOT HF_SANITIZE)
+    target_compile_options(holdfast_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+endif()
+if(HF_SLOW_ASSERTS)
+    target_compile_definitions(holdfast_flags INTERFACE HF_SLOW_ASSERTS=1)
+endif()
+if(HF_SANITIZE)
+    target_compile_options(holdfast_flags INTERFACE -fsanitize=${HF_SANITIZE} -fno-sanitize-recover=all)
+    target_link_options(holdfast_flags INTERFACE -fsanitize=${HF_SANITIZE})
+    target_compile_definitions(holdfast_flags INTERFACE HF_SANITIZED=1)
+endif()
+target_link_options(holdfast_flags INTERFACE -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
+
+# The product has no exceptions and no RTTI; tests and the control side's libraries may.
+add_library(holdfast_product_flags INTERFACE)
+target_link_libraries(holdfast_product_flags INTERFACE holdfast_flags)
+target_compile_options(holdfast_product_flags INTERFACE -fno-exceptions -fno-rtti)
+
+function(_holdfast_sources out)
+    if(ARGN)
+        set(${out} ${ARGN} PARENT_SCOPE)
+    else()
+        file(GLOB found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+        set(${out} ${found} PARENT_SCOPE)
+    endif()
+endfunction()
+
+# holdfast_library(NAME [CONTROL] [SOURCES f...] [DEPENDS lib...])
+# Without SOURCES: every .cc of the folder; a folder with headers only becomes an INTERFACE library.
+# CONTROL: control-side code, which may use libraries that throw.
+function(holdfast_library name)
+    cmake_parse_arguments(arg "CONTROL" "" "SOURCES;DEPENDS" ${ARGN})
+    _holdfast_sources(sources ${arg_SOURCES})
+    set(flags holdfast_product_flags)
+    if(arg_CONTROL)
+        set(flags holdfast_flags)
+    endif()
+    if(sources)
+        add_library(${name} STATIC ${sources})
+        target_link_libraries(${name} PRIVATE ${flags} PUBLIC ${arg_DEPENDS})
+        target_include_directories(${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+    else()
+        add_library(${name} INTERFACE)
+        target_link_libraries(${name} INTERFACE ${arg_DEPENDS})
+        target_include_directories(${name} INTERFACE "${PROJECT_SOURCE_DIR}")
+    endif()
+endfunction()
+
+# holdfast_program(NAME [CONTROL] SOURCES f... [DEPENDS lib...])
+function(holdfast_program name)
+    cmake_parse_arguments(arg "CONTROL" "" "SOURCES;DEPENDS" ${ARGN})
+    add_executable(${name} ${arg_SOURCES})
+    if(arg_CONTROL)
+        target_link_libraries(${name} PRIVATE holdfast_flags ${arg_DEPENDS})
+    else()
+        target_link_libraries(${name} PRIVATE holdfast_product_flags ${arg_DEPENDS})
+    endif()
+    target_link_options(${name} PRIVATE -pie)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+endfunction()
+
+# holdfast_test(NAME [TIMEOUT s] [LABELS l...] [SOURCES f...] [DEPENDS lib...])
+# One GoogleTest program; every TEST in it becomes a ctest test. Default label: quick.
+function(holdfast_test name)
+    cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
+    _holdfast_sources(sources ${arg_SOURCES})
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 120)
+    endif()
+    if(NOT arg_LABELS)
+        set(arg_LABELS quick)
+    endif()
+    add_executable(${name} ${sources})
+    target_link_libraries(${name} PRIVATE holdfast_flags ${arg_DEPENDS} GTest::gmock GTest::gtest_main)
+    target_compile_definitions(${name} PRIVATE
+        HF_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HF_BINARY_DIR="${CMAKE_BINARY_DIR}")
+    target_compile_options(${name} PRIVATE
+        $<$<CXX_COMPILER_ID:Clang>:-Wno-unsafe-buffer-usage> -Wno-null-dereference)
+    include(GoogleTest)
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+        PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()
+
+# holdfast_fuzzer(NAME SOURCES f... [DEPENDS lib...]): a libFuzzer program with the corpus folder
+# tests/fuzz/corpus/NAME; with HF_FUZZ off the same source replays its corpus as a unit test.
+function(holdfast_fuzzer name)
+    cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+    if(HF_FUZZ)
+        add_executable(${name} ${arg_SOURCES})
+        target_link_libraries(${name} PRIVATE holdfast_flags ${arg_DEPENDS})
+        target_compile_options(${name} PRIVATE -fsanitize=fuzzer -Wno-unsafe-buffer-usage)
+        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    else()
+        add_executable(${name}_replay ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc")
+        target_link_libraries(${name}_replay PRIVATE holdfast_flags ${arg_DEPENDS})
+        target_compile_options(${name}_replay PRIVATE
+            $<$<CXX_COMPILER_ID:Clang>:-Wno-unsafe-buffer-usage>)
+        add_test(NAME fuzz_replay.${name}
+            COMMAND ${name}_replay "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+        set_tests_properties(fuzz_replay.${name} PROPERTIES LABELS quick TIMEOUT 120)
+    endif()
+endfunction()
