@@ -1,0 +1,222 @@
+/// The protocol engine: one iSCSI session to one logical unit, as a pure state machine.
+/// RFC 7143; this is the only header of initiator/ that the daemon's I/O process needs.
+///
+/// The engine makes no system call and reads no clock. The caller owns the transport: it asks for
+/// rx spaces and tx spans, moves bytes, and reports facts. Nothing is called back; after every call
+/// the caller polls for orders, completions and notices until they come back empty.
+///
+/// One turn of the caller's loop:
+///   1. report facts: rx_filled, tx_sent, transport_up, transport_lost, submit;
+///   2. wake(now, late), always after the input of this turn was reported (invariant 8: input that
+///      waited in our own queue counts as life, before any time-out is judged);
+///   3. poll_order, poll_completion, poll_notice until empty;
+///   4. tx_spans of each connection that has no send in flight; rx_spaces where no receive is;
+///   5. sleep until next_wake() or input.
+///
+/// Borrowing: spans from rx_spaces and tx_spans stay valid, and the request buffers behind them
+/// stay owned by the engine, until rx_filled / tx_sent, or until transport_lost. The caller reports
+/// transport_lost only after the kernel holds no reference to any of them.
+///
+/// Thread: one; an engine belongs to the thread that made it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "base/fixed_vector.h"
+#include "base/strong.h"
+#include "base/time.h"
+#include "initiator/device_facts.h"
+#include "initiator/notice.h"
+#include "initiator/session_config.h"
+#include "reserve/plan.h"
+#include "reserve/region.h"
+
+namespace holdfast::initiator {
+
+/// Which of the session's connections, 0 up to EngineLimits::connections - 1.
+using ConnIndex = Strong<struct ConnIndexTag, std::uint8_t>;
+
+/// The counts that size an engine's memory. Fixed for its life.
+struct EngineLimits {
+    std::uint16_t depth = 32;  ///< Requests at once; 1..256.
+    std::uint32_t request_bytes_max =
+        128 * 1024;                ///< Largest data of one request; multiple of 4096.
+    std::uint8_t connections = 1;  ///< 1..8.
+    std::uint32_t stage_bytes =
+        64 * 1024;  ///< Receive stage per connection, for headers and short data.
+};
+
+/// What a request asks of the logical unit.
+enum class RequestKind : std::uint8_t {
+    Read,
+    Write,
+    Flush,        ///< SYNCHRONIZE CACHE of the whole unit; completes at once when the unit has no
+                  ///< volatile cache.
+    Discard,      ///< UNMAP; contents are undefined afterwards.
+    WriteZeroes,  ///< Reads as zeroes afterwards: WRITE SAME 16, with UNMAP where allowed and the
+                  ///< unit reads zeroes.
+};
+
+/// One request. Blocks are the unit's own (DeviceFacts::block_bytes).
+struct Request {
+    std::uint16_t tag = 0;  ///< < EngineLimits::depth; free again after its completion was polled.
+    RequestKind kind = RequestKind::Read;
+    bool force_unit_access =
+        false;  ///< Write: durable before completion (FUA, or a flush where the unit has no FUA).
+    bool may_unmap = true;  ///< WriteZeroes: deallocating is welcome.
+    Lba lba{};
+    BlockCount blocks{};
+    /// Read: filled before completion. Write: borrowed until completion and never changed.
+    /// Exactly blocks * block_bytes for reads and writes, empty otherwise.
+    std::span<std::byte> data{};
+};
+
+/// The answer of submit().
+enum class Submitted : std::uint8_t {
+    Accepted,    ///< A completion with this tag will follow, for certain.
+    Full,        ///< The tag is still in use.
+    OutOfRange,  ///< Beyond the device, wrong data size or alignment: nothing was taken.
+    Stopped,     ///< The session has ended.
+};
+
+/// How a request ended.
+enum class Outcome : std::uint8_t {
+    Done,
+    MediumError,          ///< The target reports unrecoverable data. EIO.
+    ReservationConflict,  ///< Another initiator holds the unit. EBADE.
+    NoSpace,              ///< Thin provisioning is exhausted. ENOSPC.
+    ReadOnly,             ///< The unit is write protected. EROFS.
+    Unsupported,          ///< The unit does not know the command. EOPNOTSUPP.
+    TargetFailure,        ///< Any other final verdict of the target. EIO.
+    TimedOut,             ///< The profile's deadline passed without the session. ETIMEDOUT.
+    Gone,                 ///< The session was stopped, or the unit is not the one we attached. EIO.
+};
+
+struct Completion {
+    std::uint16_t tag = 0;
+    Outcome outcome = Outcome::Done;
+};
+
+/// What the engine wants done outside.
+enum class OrderKind : std::uint8_t {
+    Connect,  ///< Open TCP to `portal`, then transport_up or transport_lost.
+    Close,    ///< Close the connection in the ordinary way (after a logout), then transport_lost.
+    Reset,    ///< Reset the connection (RST: fence, first rung), then transport_lost.
+    DeviceReady,    ///< facts() are valid for the first time: make the export.
+    DeviceResized,  ///< facts().blocks changed.
+    GaveUp,   ///< The first login or probe failed for good; reason in the last notices. No more
+              ///< orders.
+    Stopped,  ///< stop() has finished, all completions are out. No more orders.
+};
+
+struct Order {
+    OrderKind kind = OrderKind::Connect;
+    ConnIndex conn{};
+    Portal portal{};  ///< Connect only.
+};
+
+/// Fresh random bytes for one connection: CHAP challenge and identifier. From getrandom(2).
+using FreshRandom = std::array<std::byte, 64>;
+
+/// Counters for status and metrics; only ever grow, except the gauges at the end.
+struct EngineCounters {
+    std::uint64_t requests_done = 0;
+    std::uint64_t requests_failed = 0;
+    std::uint64_t read_bytes = 0;
+    std::uint64_t written_bytes = 0;
+    std::uint64_t retries = 0;  ///< Requests sent again after BUSY, unit attention, recovery.
+    std::uint64_t sessions_established = 0;
+    std::uint64_t sessions_lost = 0;
+    std::uint64_t digest_errors = 0;
+    std::uint64_t violations = 0;  ///< Protocol errors of the peer.
+    std::uint64_t nop_sent = 0;
+    std::uint64_t nop_timeouts = 0;
+    std::uint64_t nop_rtt_last_ns = 0;
+    std::uint64_t nop_rtt_max_ns = 0;
+    std::uint64_t tmf_sent = 0;
+    std::uint64_t notices_dropped = 0;
+    std::uint32_t requests_in_flight = 0;  ///< Gauge.
+    std::uint32_t command_window = 0;      ///< Gauge: commands the target would still take.
+};
+
+/// Where the session stands, for status. RFC 7143 section 8.3 plus our own phases.
+enum class SessionPhase : std::uint8_t {
+    Idle,
+    Connecting,
+    LoggingIn,
+    Probing,
+    Fencing,
+    Ready,
+    Waiting,
+    LoggingOut,
+    Ended
+};
+
+class Session;
+
+/// See the file comment.
+class Engine {
+public:
+    /// Upper bounds of scatter lists, for the caller's arrays.
+    static constexpr std::size_t kRxSpansMax = 3;
+    static constexpr std::size_t kTxSpansMax = 64;
+
+    /// Adds one line per kind of object; the sum is what the constructor carves at most.
+    static void add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept;
+
+    /// Carves everything it will ever need from `region`. `config` is copied.
+    Engine(const SessionConfig& config, const EngineLimits& limits,
+           reserve::Region& region) noexcept;
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+    ~Engine();
+
+    /// Starts to log in. Once.
+    void start(Instant now) noexcept;
+    /// Settles what is outstanding, logs out, ends with the order Stopped. A second call hurries:
+    /// no more waiting for the target.
+    void stop(Instant now) noexcept;
+
+    void transport_up(ConnIndex conn, Instant now, const FreshRandom& random) noexcept;
+    /// Also the answer to Connect when it failed, and to Close and Reset when done.
+    void transport_lost(ConnIndex conn, Instant now) noexcept;
+
+    /// Where the next bytes go, in order. Payload of a large Data-In lands in the request's own
+    /// buffer. Returns the used part of `out`; empty when the connection wants nothing.
+    [[nodiscard]] std::span<std::span<std::byte>> rx_spaces(
+        ConnIndex conn, std::span<std::span<std::byte>> out) noexcept;
+    void rx_filled(ConnIndex conn, Instant now, std::size_t bytes) noexcept;
+
+    /// What to send next, in order; whole PDUs gathered. Empty when there is nothing.
+    [[nodiscard]] std::span<std::span<const std::byte>> tx_spans(
+        ConnIndex conn, Instant now, std::span<std::span<const std::byte>> out) noexcept;
+    /// The first `bytes` of what tx_spans gave were taken by the transport. Less than all is legal.
+    void tx_sent(ConnIndex conn, Instant now, std::size_t bytes) noexcept;
+
+    /// Never blocks and never needs memory. Requests are accepted in every phase after DeviceReady;
+    /// without a session they wait by the profile.
+    [[nodiscard]] Submitted submit(Instant now, const Request& request) noexcept;
+
+    [[nodiscard]] std::optional<Completion> poll_completion() noexcept;
+    [[nodiscard]] std::optional<Order> poll_order() noexcept;
+    [[nodiscard]] std::optional<Notice> poll_notice() noexcept;
+
+    /// When wake() must be called at the latest; Instant::never() means on input only.
+    [[nodiscard]] Instant next_wake() const noexcept;
+    /// Judges timers. `late`: how much later than next_wake() the caller's loop came round; a slow
+    /// host is not a dead target.
+    void wake(Instant now, Duration late) noexcept;
+
+    [[nodiscard]] SessionPhase phase() const noexcept;
+    [[nodiscard]] const DeviceFacts& facts() const noexcept;
+    [[nodiscard]] const EngineCounters& counters() const noexcept;
+
+private:
+    Session& session_;  // Carved from the region.
+};
+
+}  // namespace holdfast::initiator
