@@ -121,6 +121,14 @@ function(holdfast_fuzzer name)
         target_link_libraries(${name} PRIVATE holdfast_flags ${arg_DEPENDS})
         target_compile_options(${name} PRIVATE -fsanitize=fuzzer -Wno-unsafe-buffer-usage)
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        set(work "${CMAKE_BINARY_DIR}/fuzz-work/${name}")
+        file(MAKE_DIRECTORY "${work}")
+        add_test(NAME fuzz.${name}
+            COMMAND ${name} -max_total_time=${HF_FUZZ_SECONDS} -rss_limit_mb=1024 -timeout=10
+                -print_final_stats=1 "-artifact_prefix=${work}/"
+                "${work}" "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+        math(EXPR limit "${HF_FUZZ_SECONDS} + 120")
+        set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT ${limit})
     else()
         add_executable(${name}_replay ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc")
         target_link_libraries(${name}_replay PRIVATE holdfast_flags ${arg_DEPENDS})
