@@ -1,0 +1,170 @@
+"""The command line of `stress/rig`. Exit status: 0 all runs ok, 1 a run was not, 2 wrong use."""
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from . import guest, image, initiators, runner, scenarios
+from .hostpkg import HostError
+from .progress import Progress
+from .targets import TargetError
+
+JSON_SCHEMA = 1
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="rig", description="Boots guests and runs scenarios in them.")
+    verbs = top.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="the scenarios and the initiators")
+    verbs.add_parser("build", help="make the guest image, installing what the host lacks")
+    shell = verbs.add_parser("shell", help="boot a guest and give a shell on its console")
+    run = verbs.add_parser("run", help="run a scenario")
+    run.add_argument("scenario", choices=sorted(scenarios.ALL))
+    for each in (run, shell):
+        each.add_argument("--initiator", choices=sorted(initiators.ALL), default="holdfast")
+        each.add_argument("--target", choices=("tgt", "ram"), help="default: ram when it is built")
+        each.add_argument("--holdfast-bin", metavar="DIR", help="default: the newest build")
+    run.add_argument("--tuned", action="store_true", help="vm.min_free_kbytes=16384 in the guest")
+    run.add_argument("--runs", type=_positive, default=1, metavar="N")
+    run.add_argument("--seconds", type=_positive, metavar="S", help="length of the load")
+    run.add_argument("--seed", type=_positive, default=1, help="of the first run; others count up")
+    run.add_argument("--json", metavar="FILE", help="write the results (schema: docs/rig.md)")
+    run.add_argument("--keep", action="store_true", help="keep console, logs and the job's files")
+    return top
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def list_everything():
+    print("scenarios:")
+    for scenario in scenarios.ALL.values():
+        print(f"  {scenario.name:<16} {scenario.proves}")
+    print("initiators:")
+    for initiator in initiators.ALL.values():
+        print(f"  {initiator.name:<16} {initiator.about}")
+    return 0
+
+
+def _ready(progress):
+    if os.geteuid() != 0:
+        raise HostError("the rig makes network namespaces and disks: run it as root")
+    the_image = image.ensure(progress)
+    runner.sweep_leftovers()
+    return the_image
+
+
+COLUMNS = (
+    ("run", 3),
+    ("outcome", 9),
+    ("seconds", 7),
+    ("bogo_ops", 8),
+    ("pages_out", 9),
+    ("pages_in", 9),
+    ("mismatches", 10),
+    ("hung", 4),
+    ("io_err", 6),
+    ("nop_t/o", 7),
+    ("panics", 6),
+    ("locked_kib", 10),
+)
+
+
+def row(number, result):
+    """One line of the summary table as words."""
+    figures = result.figures
+    words = [
+        number,
+        result.outcome,
+        result.seconds,
+        *(figures.get(name) for name in ("bogo_ops", "pages_out", "pages_in", "mismatches")),
+        *(figures.get(name) for name in ("hung_tasks", "io_errors", "nop_timeouts", "panics")),
+        figures.get("vm_locked_kib"),
+    ]
+    return ["-" if word is None else str(word) for word in words]
+
+
+def print_table(results):
+    widths = [width for _, width in COLUMNS]
+    print("  ".join(name.rjust(width) for name, width in COLUMNS))
+    for number, result in enumerate(results, start=1):
+        print("  ".join(word.rjust(width) for word, width in zip(row(number, result), widths)))
+        if result.reason:
+            print(f"     {result.reason}")
+    good = sum(result.outcome == "ok" for result in results)
+    print(f"{good} of {len(results)} ok")
+
+
+def as_json(results, options):
+    """The document that `--json` writes."""
+    return {
+        "schema": JSON_SCHEMA,
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "guest": {"memory_mib": guest.MEMORY_MIB, "cpus": guest.CPUS, "accelerator": "tcg"},
+        "options": dataclasses.asdict(options),
+        "runs": [dataclasses.asdict(result) for result in results],
+    }
+
+
+def run_scenario(arguments):
+    scenario = scenarios.ALL[arguments.scenario]
+    options = runner.Options(
+        initiator=arguments.initiator,
+        target=arguments.target,
+        tuned=arguments.tuned,
+        seconds=arguments.seconds,
+        holdfast_bin=arguments.holdfast_bin,
+        keep=arguments.keep,
+        seed=arguments.seed,
+    )
+    runner.check(scenario, options)
+    the_image = _ready(Progress(scenario.name))
+    results = []
+    for number in range(arguments.runs):
+        progress = Progress(f"{scenario.name}/{options.initiator} {number + 1}/{arguments.runs}")
+        this = dataclasses.replace(options, seed=options.seed + number)
+        results.append(runner.Run(scenario, this, progress, the_image).carry_out())
+        progress.say(f"{results[-1].outcome} {results[-1].reason}".rstrip())
+        if arguments.json:
+            text = json.dumps(as_json(results, options), indent=2)
+            Path(arguments.json).write_text(text + "\n")
+    kind = ", tuned" if options.tuned else ""
+    print(f"{scenario.name}, {options.initiator}{kind}, target {results[0].target}:")
+    print_table(results)
+    for result in results:
+        if result.folder:
+            print(f"kept: {result.folder}")
+    return 0 if all(result.outcome == "ok" for result in results) else 1
+
+
+def main(words=None):
+    arguments = parser().parse_args(words)
+    # A terminated rig unwinds like an interrupted one, so that everything is taken down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        if arguments.verb == "list":
+            return list_everything()
+        if arguments.verb == "build":
+            progress = Progress("build")
+            progress.say(f"ready: {_ready(progress).folder.name}")
+            return 0
+        if arguments.verb == "shell":
+            from . import shell
+
+            return shell.interactive(arguments, _ready(Progress("shell")))
+        return run_scenario(arguments)
+    except (HostError, TargetError, runner.Refused) as error:
+        print(f"rig: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rig: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,82 @@
+"""One network namespace per run: a tap for the guest, the host side at 10.77.0.1/24.
+
+Nothing outside the namespace is touched, so runs do not see each other or the machine's network.
+"""
+
+import os
+import signal
+import subprocess
+
+from . import processes
+
+PREFIX = "hfrig-"
+TAP = "tap0"
+HOST_ADDRESS = "10.77.0.1"
+GUEST_ADDRESS = "10.77.0.2"
+MASK_BITS = 24
+
+
+def sweep_leftovers():
+    """Removes namespaces, and whatever still runs inside them, of rigs that are gone."""
+    for line in processes.run("ip", "netns", "list").splitlines():
+        name = line.split()[0] if line.split() else ""
+        if name.startswith(PREFIX) and not processes.is_alive(owner_of(name)):
+            _remove(name)
+
+
+def owner_of(name):
+    """The owner's tag in a name of the form PREFIX PID-TICKS-NUMBER."""
+    return "-".join(name.removeprefix(PREFIX).split("-")[:2])
+
+
+def _remove(name):
+    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+    for pid in pids.stdout.split():
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+class Network:
+    """A namespace with the guest's cable in it. Use as a context manager."""
+
+    _count = 0
+
+    def __init__(self):
+        Network._count += 1
+        self.name = f"{PREFIX}{processes.owner_tag()}-{Network._count}"
+
+    def __enter__(self):
+        try:
+            self._set_up()
+        except BaseException:
+            _remove(self.name)
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        _remove(self.name)
+
+    def _set_up(self):
+        processes.run("ip", "netns", "add", self.name)
+        self._ip("link", "set", "lo", "up")
+        processes.run(*self.inside("ip", "tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr"))
+        self._ip("address", "add", f"{HOST_ADDRESS}/{MASK_BITS}", "dev", TAP)
+        self.link_up()
+
+    def _ip(self, *args):
+        processes.run("ip", "-n", self.name, *args)
+
+    def inside(self, *command):
+        """The command line that runs `command` inside the namespace."""
+        return ["ip", "netns", "exec", self.name, *command]
+
+    def link_down(self):
+        """Pulls the cable."""
+        self._ip("link", "set", TAP, "down")
+
+    def link_up(self):
+        """Plugs the cable in."""
+        self._ip("link", "set", TAP, "up")

@@ -1,0 +1,184 @@
+"""The storage side of a run: iSCSI targets, an NBD server, or a plain disk. All inside the namespace.
+
+A target's blocks live in a sparse file on tmpfs, so that they survive when its process is killed.
+"""
+
+import subprocess
+import time
+from pathlib import Path
+
+from . import network, paths, processes
+
+IQN = "iqn.2026-01.test.rig:disk0"
+ISCSI_PORT = 3260
+NBD_PORT = 10809
+NBD_EXPORT = "lun0"
+MEMORY_DISKS = Path("/dev/shm")
+DISK_PREFIX = "hfrig-"
+
+START_LIMIT_S = 15
+
+
+class TargetError(Exception):
+    """A target did not start or did not take its configuration."""
+
+
+def sweep_leftovers():
+    """Removes memory disks of rigs that are gone."""
+    for path in MEMORY_DISKS.glob(f"{DISK_PREFIX}*"):
+        if not processes.is_alive(network.owner_of(path.name)):
+            path.unlink(missing_ok=True)
+
+
+def wait_until(ready, what, limit_s=START_LIMIT_S):
+    """Polls `ready()` until it is true."""
+    deadline = time.monotonic() + limit_s
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TargetError(f"{what} within {limit_s} s")
+        time.sleep(0.1)
+
+
+class Target:
+    """What all storage servers share: a memory disk, a process, start, kill, stop."""
+
+    name = ""
+    lun = 0
+
+    def __init__(self, net, log_folder, size_mib):
+        self.net = net
+        self.size_mib = size_mib
+        self.process = None
+        self.disk = MEMORY_DISKS / f"{DISK_PREFIX}{net.name.removeprefix(network.PREFIX)}"
+        self.log = open(log_folder / f"target-{self.name}.log", "ab")
+
+    def __enter__(self):
+        with open(self.disk, "wb") as disk:
+            disk.truncate(self.size_mib << 20)
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+        self.disk.unlink(missing_ok=True)
+        self.log.close()
+
+    def command(self):
+        """The server's command line, to be run inside the namespace."""
+        raise NotImplementedError
+
+    def configure(self):
+        """Brings a freshly started server to the point where it serves the disk."""
+        self._wait_for_port(ISCSI_PORT)
+
+    def start(self):
+        self.process = processes.spawn(
+            self.net.inside(*self.command()),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+        self.configure()
+
+    def kill(self):
+        """The server dies on the spot, as from `kill -9`."""
+        processes.stop(self.process, grace_s=0)
+
+    def stop(self):
+        processes.stop(self.process)
+
+    def _wait_for_port(self, port):
+        def listening():
+            if self.process.poll() is not None:
+                raise TargetError(f"{self.name} ended with status {self.process.returncode}")
+            sockets = processes.run("ip", "netns", "exec", self.net.name, "ss", "-Hltn")
+            return any(line.split()[3].endswith(f":{port}") for line in sockets.splitlines())
+
+        wait_until(listening, f"{self.name} is not listening on port {port}")
+
+
+class Tgt(Target):
+    """The target of the Linux SCSI target framework (`tgtd`), as Debian ships it."""
+
+    name = "tgt"
+    lun = 1  # LUN 0 is tgt's own controller device.
+
+    def __init__(self, net, log_folder, size_mib):
+        super().__init__(net, log_folder, size_mib)
+        # One control socket per run, unique on the machine. tgtd takes 16 bits of it.
+        owner = network.owner_of(net.name).partition("-")[0]
+        self.control = 1000 + int(owner) % 60000
+
+    def command(self):
+        for stale in Path("/var/run/tgtd").glob(f"socket.{self.control}*"):
+            stale.unlink()
+        portal = f"portal={network.HOST_ADDRESS}:{ISCSI_PORT}"
+        return ["tgtd", "-f", "-C", str(self.control), "--iscsi", portal]
+
+    def _admin(self, *args):
+        processes.run("tgtadm", "-C", self.control, "--lld", "iscsi", *args)
+
+    def configure(self):
+        self._wait_for_port(ISCSI_PORT)
+        self._admin("--op", "new", "--mode", "target", "--tid", "1", "-T", IQN)
+        unit = ["--mode", "logicalunit", "--tid", "1", "--lun", str(self.lun)]
+        self._admin("--op", "new", *unit, "-b", self.disk)
+        self._admin("--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL")
+
+    def stop(self):
+        super().stop()
+        for stale in Path("/var/run/tgtd").glob(f"socket.{self.control}*"):
+            stale.unlink(missing_ok=True)
+
+
+class Nbd(Target):
+    """The NBD peer's server: qemu-nbd, which starts no service on the host."""
+
+    name = "nbd"
+
+    def command(self):
+        return [
+            *("qemu-nbd", "--format=raw", "--persistent", "--shared=4", "--discard=unmap"),
+            *("--bind", network.HOST_ADDRESS, "--port", str(NBD_PORT)),
+            *("--export-name", NBD_EXPORT, str(self.disk)),
+        ]
+
+    def configure(self):
+        self._wait_for_port(NBD_PORT)
+
+
+class LocalDisk(Target):
+    """No server: QEMU itself gives the memory disk to the guest as a second virtio disk."""
+
+    name = "local"
+
+    def start(self):
+        pass
+
+    def kill(self):
+        raise TargetError("a local disk has no target that could be killed")
+
+
+def ram_program():
+    """Path of our own RAM target; None while it has not been built."""
+    return paths.newest_program("holdfast-target")
+
+
+ISCSI_TARGETS = {"tgt": Tgt}
+
+
+def choose(initiator, wanted):
+    """The Target class for an initiator and the `--target` option (None: the best there is)."""
+    if initiator == "local":
+        return LocalDisk
+    if initiator == "nbd":
+        return Nbd
+    if wanted is None:
+        wanted = "ram" if "ram" in ISCSI_TARGETS and ram_program() else "tgt"
+    if wanted not in ISCSI_TARGETS:
+        raise TargetError(f"target '{wanted}' is not one of {', '.join(ISCSI_TARGETS)}")
+    return ISCSI_TARGETS[wanted]
