@@ -88,6 +88,7 @@ function(holdfast_program name)
     endif()
     target_link_options(${name} PRIVATE -pie)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+    set_property(GLOBAL APPEND PROPERTY HF_PROGRAMS ${name})
 endfunction()
 
 # holdfast_test(NAME [TIMEOUT s] [LABELS l...] [SOURCES f...] [DEPENDS lib...])
