@@ -30,7 +30,7 @@ struct TcpOptions {
     std::uint32_t user_timeout_ms = 0;  ///< TCP_USER_TIMEOUT.
     std::int32_t priority = 0;          ///< SO_PRIORITY.
     std::uint32_t mark = 0;             ///< SO_MARK; needs CAP_NET_ADMIN.
-    FixedString<15> interface;          ///< SO_BINDTODEVICE; empty: any.
+    FixedString<15> interface{};        ///< SO_BINDTODEVICE; empty: any.
 };
 
 /// What became of a connection.
@@ -99,6 +99,8 @@ private:
     enum class Operation : std::uint8_t { Connect, Receive, Send, Disconnect, Cancel };
 
     [[nodiscard]] Token token(Operation operation) const noexcept;
+    [[nodiscard]] FileSlot file() const noexcept;
+    [[nodiscard]] const UniqueFd& descriptor() const noexcept;
     [[nodiscard]] SocketReport on_received(const Completed& completed) noexcept;
     [[nodiscard]] SocketReport on_sent(const Completed& completed) noexcept;
     void receive_and_forget() noexcept;
