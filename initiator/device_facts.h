@@ -29,16 +29,18 @@ struct DeviceFacts {
     bool can_write_same = false;                ///< WRITE SAME 16 is usable.
     bool can_write_same_unmap = false;          ///< VPD B2 LBPWS.
     bool unmapped_reads_zero = false;           ///< READ CAPACITY 16 LBPRZ or VPD B2.
-    bool rotational = false;                    ///< VPD B1 medium rotation rate other than 1.
-    bool write_cache = false;                   ///< MODE SENSE caching page WCE.
-    bool can_force_unit_access = false;         ///< MODE SENSE DPOFUA.
-    bool read_only = false;                     ///< MODE SENSE WP.
-    FixedString<8> vendor;                      ///< Printable ASCII, trailing blanks cut.
+    bool rotational = false;                    ///< VPD B1 gives a rate in revolutions a minute.
+    bool write_cache = true;  ///< MODE SENSE caching page WCE; assumed when the unit does not tell.
+    bool can_force_unit_access = false;  ///< MODE SENSE DPOFUA.
+    bool read_only = false;              ///< MODE SENSE WP.
+    FixedString<8> vendor;               ///< Printable ASCII, trailing blanks cut.
     FixedString<16> product;
     FixedString<4> revision;
     FixedString<64> serial;            ///< VPD 80, printable ASCII.
     std::uint8_t designator_type = 0;  ///< VPD 83: 3 NAA, 2 EUI-64, 8 name string, 1 T10; 0 none.
     FixedString<128> designator;       ///< VPD 83 in text form: lower-case hex, or the name string.
+
+    constexpr bool operator==(const DeviceFacts&) const noexcept = default;
 };
 
 }  // namespace holdfast::initiator

@@ -12,12 +12,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "base/fixed_vector.h"
 #include "base/time.h"
 #include "initiator/device_facts.h"
 #include "initiator/notice.h"
+#include "initiator/scsi/capacity.h"
 #include "initiator/scsi/cdb.h"
+#include "initiator/scsi/inquiry.h"
 #include "initiator/scsi/verdict.h"
 #include "initiator/session_config.h"
 
@@ -59,6 +63,12 @@ public:
     [[nodiscard]] const SenseSummary& last_sense() const noexcept { return last_sense_; }
 
 private:
+    static constexpr std::uint32_t kLunListBytesFirst = 512;  // 63 units.
+    static constexpr std::size_t kPagesWanted = 5;
+    // Unit attentions that report a change start the probe over; a unit that never stops changing
+    // is taken as it is after this many.
+    static constexpr std::uint8_t kRestartsMax = 8;
+
     enum class Stage : std::uint8_t {
         ReportLuns,
         Inquiry,
@@ -78,26 +88,38 @@ private:
         Failed,
     };
 
-    [[nodiscard]] bool is_optional() const noexcept;
-    ProbeStep again(const Verdict& judged) noexcept;
-    ProbeStep on_refused() noexcept;
+    /// What REPORT LUNS said about our LUN.
+    enum class Listed : std::uint8_t { Unknown, Yes, No };
+
+    [[nodiscard]] static Stage after(Stage stage) noexcept;
+    [[nodiscard]] static std::optional<VpdPage> page_of(Stage stage) noexcept;
+    [[nodiscard]] static bool is_needed(Stage stage) noexcept;
+    ProbeStep on_failed(const Verdict& judged) noexcept;
+    ProbeStep on_changed(const Verdict& judged) noexcept;
     ProbeStep on_data(std::span<const std::byte> data) noexcept;
-    ProbeStep on_inquiry(std::span<const std::byte> data) noexcept;
     ProbeStep on_lun_list(std::span<const std::byte> data) noexcept;
+    ProbeStep on_inquiry(std::span<const std::byte> data) noexcept;
+    ProbeStep on_page(std::span<const std::byte> data) noexcept;
     ProbeStep on_capacity(std::span<const std::byte> data) noexcept;
     ProbeStep on_modes(std::span<const std::byte> data) noexcept;
-    void on_page(std::span<const std::byte> data) noexcept;
-    ProbeStep go_on_after(Stage stage) noexcept;
+    ProbeStep wait_for(Backoff backoff) noexcept;
+    ProbeStep go_on() noexcept;
     ProbeStep fail(ProbeError error) noexcept;
+    void restart() noexcept;
     [[nodiscard]] bool is_wanted(Stage stage) const noexcept;
     void conclude() noexcept;
 
     Lun lun_;
     Stage stage_ = Stage::ReportLuns;
-    std::uint32_t lun_list_bytes_ = 0;
-    std::uint16_t retries_ = 0;
+    std::uint32_t lun_list_bytes_ = kLunListBytesFirst;
+    std::uint8_t restarts_ = 0;
+    RetryCounts counts_{};
+    // What is known so far, beside facts_.
+    Listed listed_ = Listed::Unknown;
+    FixedVector<VpdPage, kPagesWanted> pages_;
+    std::optional<Provisioning> provisioning_{};
+    std::optional<Modes> modes_{};
     bool thin_ = false;
-    std::uint64_t pages_listed_ = 0;
     DeviceFacts facts_{};
     Duration wait_{};
     ProbeError error_ = ProbeError::MalformedAnswer;

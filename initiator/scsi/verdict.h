@@ -10,7 +10,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 
 #include "base/time.h"
@@ -46,16 +45,8 @@ struct CommandEnd {
     std::span<const std::byte> data_segment{};  ///< Of the SCSI Response; sense stands in it.
 };
 
-/// What the engine knows about the request that the command served.
-struct CommandContext {
-    RequestKind kind = RequestKind::Read;
-    bool force_unit_access = false;  ///< The CDB carried FUA.
-    bool is_logging_out = false;     ///< Between an async logout request and the new session.
-    std::uint16_t retries_done = 0;  ///< Of this request since it last made progress.
-};
-
 /// How often a request is tried again when the unit gives a reason that should pass soon.
-inline constexpr std::uint16_t kTransientRetriesMax = 8;
+inline constexpr std::uint8_t kTransientRetriesMax = 8;
 /// Answers in a row that ask for an immediate retry before we start to wait between them: a unit
 /// that answers only unit attentions must not spin the loop.
 inline constexpr std::uint16_t kImmediateRetriesMax = 16;
@@ -97,11 +88,40 @@ struct Verdict {
     /// The unit says that it dropped commands without answering them (reset, commands cleared by
     /// another initiator): whatever else is outstanding there may never be answered.
     bool others_cleared = false;
-    /// Unsupported with this set: the unit refuses a feature it advertised; turn the feature off.
+    /// With Fail and Unsupported: the unit refuses what the CDB asked for beyond a plain read or
+    /// write. Turn off what was used: FUA (write, then flush), the short or long SYNCHRONIZE CACHE,
+    /// the UNMAP bit of WRITE SAME and only then WRITE SAME, or UNMAP.
     bool feature_refused = false;
+    /// Deferred sense: a write that was acknowledged earlier is lost. Until a Flush has failed for
+    /// it, nobody above knows.
+    bool earlier_write_lost = false;
+    /// The retry counts towards kTransientRetriesMax; see RetryCounts.
+    bool is_transient_failure = false;
     SenseSummary sense{};  ///< All 0 without sense; for notices.
 
     constexpr bool operator==(const Verdict&) const noexcept = default;
+};
+
+/// How often one request was sent again. Two counts, because a unit may be busy for ever, but may
+/// not abort for ever.
+struct RetryCounts {
+    std::uint16_t retries = 0;            ///< For any reason. Saturates.
+    std::uint8_t transient_failures = 0;  ///< Saturates.
+
+    /// Call once for each verdict that ends in a retry.
+    constexpr void add(const Verdict& judged) noexcept {
+        if (retries != UINT16_MAX) ++retries;
+        if (judged.is_transient_failure && transient_failures != UINT8_MAX) ++transient_failures;
+    }
+    constexpr bool operator==(const RetryCounts&) const noexcept = default;
+};
+
+/// What the engine knows about the request that the command served.
+struct CommandContext {
+    RequestKind kind = RequestKind::Read;
+    bool force_unit_access = false;  ///< The CDB carried FUA.
+    bool is_logging_out = false;     ///< Between an async logout request and the new session.
+    RetryCounts counts{};
 };
 
 /// Judges a finished command. Never asserts on what the target sent.
