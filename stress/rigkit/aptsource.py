@@ -94,8 +94,9 @@ def render(source, suite):
     """The deb822 stanza that serves `suite` from the same place as `source`."""
     lines = ["Types: deb", f"URIs: {source.uris}", f"Suites: {suite}", "Components: main"]
     if source.signed_by:
-        value = source.signed_by.replace("\n", "\n ")
-        lines.append(f"Signed-By: {value}" if "\n" not in value else f"Signed-By:\n {value}")
+        first, *key = source.signed_by.split("\n")
+        lines.append(f"Signed-By: {first}".rstrip())
+        lines += [f" {line}" for line in key]
     return "\n".join(lines) + "\n"
 
 

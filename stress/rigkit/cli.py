@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import guest, image, initiators, runner, scenarios
+from . import guest, image, initiators, runner, scenarios, shell
 from .hostpkg import HostError
 from .progress import Progress
 from .targets import TargetError
@@ -158,8 +158,6 @@ def main(words=None):
             progress.say(f"ready: {_ready(progress).folder.name}")
             return 0
         if arguments.verb == "shell":
-            from . import shell
-
             return shell.interactive(arguments, _ready(Progress("shell")))
         return run_scenario(arguments)
     except (HostError, TargetError, runner.Refused) as error:

@@ -62,8 +62,13 @@ class Facts:
         return None if before is None or after is None else after - before
 
 
+# The guest's last act. What the kernel says of vanished disks after it is no finding.
+POWER_OFF = "sysrq: Power Off"
+
+
 def scan_console(text):
     """Counts the kernel's complaints by name."""
+    text = text.partition(POWER_OFF)[0]
     return {name: len(pattern.findall(text)) for name, pattern in CONSOLE_PATTERNS.items()}
 
 

@@ -41,14 +41,19 @@ class Guest:
         self._listener = None
         self._port = None
 
-    def command(self):
-        """QEMU's command line, to be run inside the namespace."""
+    def command(self, serial="stdio", port=None):
+        """QEMU's command line, to be run inside the namespace.
+
+        `serial` is where the console goes, `port` a chardev backend for the guest's port; the
+        defaults are what `__enter__` serves.
+        """
+        port = port or f"socket,path={self.folder / 'port'}"
         drives = [f"file={self.image.root},snapshot=on", f"file={self.payload},readonly=on"]
         if self.disk is not None:
             drives.append(f"file={self.disk}")
         words = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"]
         words += ["-smp", str(CPUS), "-m", str(self.memory_mib), "-no-reboot"]
-        words += ["-display", "none", "-nodefaults", "-serial", "stdio"]
+        words += ["-display", "none", "-nodefaults", "-serial", serial]
         words += ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd)]
         words += ["-append", APPEND]
         for drive in drives:
@@ -56,7 +61,7 @@ class Guest:
         words += ["-netdev", f"tap,id=n,ifname={network.TAP},script=no,downscript=no,vhost=off"]
         words += ["-device", "virtio-net-pci,netdev=n,romfile="]
         words += ["-device", "virtio-serial-pci"]
-        words += ["-chardev", f"socket,id=port,path={self.folder / 'port'}"]
+        words += ["-chardev", f"{port},id=port"]
         words += ["-device", f"virtserialport,chardev=port,name={PORT_NAME}"]
         words += ["-device", "virtio-rng-pci"]
         return words

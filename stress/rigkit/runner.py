@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import facts as facts_module
-from . import guest, image, initiators, network, paths, processes, targets
+from . import guest, initiators, job, network, paths, processes, targets
 from .facts import Facts
 
-HUNG_TASK_S = 30
-TUNED_MIN_FREE_KBYTES = 16384
 FLOOD_PACKETS_PER_S = 20000
 BEAT_S = 10  # a line of progress at least this often
+POLL_S = 0.2
 
 
 class Refused(Exception):
@@ -47,24 +46,21 @@ class Result:
     reason: str
     seconds: float
     figures: dict = field(default_factory=dict)
-    console: dict = field(default_factory=dict)
     values: dict = field(default_factory=dict)
     logs: dict = field(default_factory=dict)
     folder: str = ""
 
 
-def check(scenario, options):
-    """Raises Refused when the options do not fit the scenario or programs are missing."""
-    if options.initiator not in scenario.initiators:
-        fit = ", ".join(scenario.initiators)
-        raise Refused(f"{scenario.name} runs with {fit}, not with {options.initiator}")
-    targets.choose(options.initiator, options.target)
-    for name in programs_needed(scenario, options):
-        if paths.newest_program(name, options.holdfast_bin) is None:
+def find_programs(names, folder):
+    """Paths of our own programs; raises Refused for one that has not been built."""
+    found = {name: paths.newest_program(name, folder) for name in names}
+    for name, path in found.items():
+        if path is None:
             raise Refused(
                 f"no program '{name}': build it (cmake --build --preset release --target {name}) "
                 "or name its folder with --holdfast-bin"
             )
+    return list(found.values())
 
 
 def programs_needed(scenario, options):
@@ -72,45 +68,13 @@ def programs_needed(scenario, options):
     return (*scenario.programs, *initiators.ALL[options.initiator].programs)
 
 
-def shell_word(value):
-    """Quotes one value for the guest's shell."""
-    return "'" + str(value).replace("'", "'\\''") + "'"
-
-
-def job_text(scenario, initiator, variables):
-    """The guest's job: variables, library, attach, load, report. Pure apart from reading lib.sh."""
-    lines = [f"{name}={shell_word(value)}" for name, value in sorted(variables.items())]
-    return "\n".join(
-        [
-            "PATH=/payload/bin:$PATH",
-            *lines,
-            (paths.GUEST_FILES / "lib.sh").read_text(),
-            "network_up",
-            "common_settings",
-            "rig phase=attach",
-            initiator.attach,
-            "rig device=$DEV",
-            scenario.script,
-            initiator.report,
-            "rig phase=end",
-            "finish",
-            "",
-        ]
-    )
-
-
-def figures(facts):
-    """The numbers people compare, None where the guest did not live to tell."""
-    return {
-        "bogo_ops": facts.number("bogo_ops"),
-        "pages_out": facts.difference("pswpout"),
-        "pages_in": facts.difference("pswpin"),
-        "mismatches": facts.number("mismatches"),
-        "squeeze_touches": facts.number("squeeze_touches"),
-        "min_free_kbytes": facts.number("min_free_kbytes"),
-        "vm_locked_kib": locked_kib(facts.lists.get("locked_after", facts.lists.get("locked_before"))),
-        **{name: facts.console.get(name, 0) for name in facts_module.CONSOLE_PATTERNS},
-    }
+def check(scenario, options):
+    """Raises Refused when the options do not fit the scenario or programs are missing."""
+    if options.initiator not in scenario.initiators:
+        fit = ", ".join(scenario.initiators)
+        raise Refused(f"{scenario.name} runs with {fit}, not with {options.initiator}")
+    targets.choose(options.initiator, options.target, scenario.targets)
+    find_programs(programs_needed(scenario, options), options.holdfast_bin)
 
 
 def locked_kib(entries):
@@ -119,6 +83,20 @@ def locked_kib(entries):
         return None
     words = [word for entry in entries for word in entry.split()]
     return sum(int(word[6:]) for word in words if word.startswith("VmLck=") and word[6:].isdigit())
+
+
+def figures(facts, names):
+    """The numbers people compare, None where the guest did not live to tell."""
+    locked = facts.lists.get("locked_after", facts.lists.get("locked_before"))
+    return {
+        "pages_out": facts.difference("pswpout"),
+        "pages_in": facts.difference("pswpin"),
+        "mismatches": facts.number("mismatches"),
+        "min_free_kbytes": facts.number("min_free_kbytes"),
+        "vm_locked_kib": locked_kib(locked),
+        **{name: facts.number(name) for name in names},
+        **{name: facts.console.get(name, 0) for name in facts_module.CONSOLE_PATTERNS},
+    }
 
 
 class Run:
@@ -130,22 +108,23 @@ class Run:
         self.progress = progress
         self.image = the_image
         self.initiator = initiators.ALL[options.initiator]
+        self.target_class = targets.choose(options.initiator, options.target, scenario.targets)
         self.facts = Facts()
         self.pending = []  # (monotonic time, action)
+        self.actions_done = 0
         self.net = self.target = self.guest = self.flood = None
         self.folder = paths.CACHE / f"run-{processes.owner_tag()}-{time.time_ns()}"
 
     def carry_out(self):
         started = time.monotonic()
         self.folder.mkdir(parents=True)
-        target_class = targets.choose(self.options.initiator, self.options.target)
         try:
             with contextlib.ExitStack() as stack:
-                self._set_up(stack, target_class)
+                self._set_up(stack)
                 self._watch(started)
         except (RuntimeError, OSError, targets.TargetError) as error:
             self.facts.missed = f"{type(error).__name__}: {error}"
-        result = self._judge(target_class, time.monotonic() - started)
+        result = self._judge(time.monotonic() - started)
         if self.options.keep or result.outcome == "rig-error":
             (self.folder / "kept").touch()
             result.folder = str(self.folder.relative_to(paths.PROJECT))
@@ -153,49 +132,39 @@ class Run:
             shutil.rmtree(self.folder, ignore_errors=True)
         return result
 
-    def _set_up(self, stack, target_class):
+    def _set_up(self, stack):
         self.net = stack.enter_context(network.Network())
         self.target = stack.enter_context(
-            target_class(self.net, self.folder, self.scenario.size_mib)
+            self.target_class(self.net, self.folder, self.scenario.size_mib)
         )
         stack.callback(self._stop_flood)
-        payload = self._make_payload()
-        disk = self.target.disk if self.options.initiator == "local" else None
+        names = programs_needed(self.scenario, self.options)
+        programs = find_programs(names, self.options.holdfast_bin)
+        payload = job.make_payload(self.folder, self._variables(), self._steps(), programs)
+        disk = job.disk_of(self.options.initiator, self.target)
         self.guest = stack.enter_context(
             guest.Guest(self.image, self.net, self.folder, payload, disk)
         )
 
     def seconds_load(self):
+        """How long the load runs."""
         return self.options.seconds or self.scenario.seconds
 
     def _variables(self):
         return {
-            "HOST_ADDRESS": network.HOST_ADDRESS,
-            "GUEST_ADDRESS": network.GUEST_ADDRESS,
-            "MASK_BITS": network.MASK_BITS,
-            "ISCSI_PORT": targets.ISCSI_PORT,
-            "NBD_PORT": targets.NBD_PORT,
-            "NBD_EXPORT": targets.NBD_EXPORT,
-            "IQN": targets.IQN,
-            "LUN": self.target.lun,
+            **job.common_variables(self.target, self.options.tuned),
             "PROFILE": self.scenario.profile,
-            "HUNG_TASK_S": HUNG_TASK_S,
-            "MIN_FREE_KBYTES": TUNED_MIN_FREE_KBYTES if self.options.tuned else "",
             "SECONDS_LOAD": self.seconds_load(),
             "SEED": self.options.seed,
-            **self.scenario.variables(),
+            **self.scenario.variables,
         }
 
-    def _make_payload(self):
-        tree = self.folder / "payload"
-        (tree / "bin").mkdir(parents=True)
-        for name in programs_needed(self.scenario, self.options):
-            program = paths.newest_program(name, self.options.holdfast_bin)
-            shutil.copy(program, tree / "bin" / name)
-        (tree / "main").write_text(job_text(self.scenario, self.initiator, self._variables()))
-        path = self.folder / "payload.ext4"
-        image.make_disk(tree, path, spare_mib=4)
-        return path
+    def _steps(self):
+        return (
+            *("network_up", "common_settings", "rig phase=attach", self.initiator.attach),
+            *("rig device=$DEV", self.scenario.script, self.initiator.report),
+            *("rig phase=end", "finish"),
+        )
 
     def _watch(self, started):
         limit_s = self.scenario.limit_s + self.seconds_load()
@@ -210,19 +179,20 @@ class Run:
                 self.progress.say(f"phase '{self.facts.values.get('phase', 'boot')}'")
                 beat = now + BEAT_S
             self._act(now)
-            for line in self.guest.poll(0.2):
+            for line in self.guest.poll(POLL_S):
                 self._on_line(line)
 
     def _on_line(self, line):
-        key = self.facts.take_line(line)
-        if key != "phase":
+        if self.facts.take_line(line) != "phase":
             return
         phase = self.facts.values["phase"]
         self.progress.say(f"guest: {phase}")
         now = time.monotonic()
-        for at_phase, after, action in self.scenario.actions:
-            if at_phase == phase:
-                self.pending.append((now + after, action))
+        self.pending += [
+            (now + after, action)
+            for at_phase, after, action in self.scenario.actions
+            if at_phase == phase
+        ]
         self.pending.sort()
 
     def _act(self, now):
@@ -230,22 +200,22 @@ class Run:
             _, action = self.pending.pop(0)
             self.progress.say(f"host: {action}")
             self._actions()[action]()
+            self.actions_done += 1
 
     def _actions(self):
         return {
-            "link-down": lambda: self.net.link_down(),
-            "link-up": lambda: self.net.link_up(),
+            "link-down": self.net.link_down,
+            "link-up": self.net.link_up,
             "flood-start": self._start_flood,
             "flood-stop": self._stop_flood,
-            "target-kill": lambda: self.target.kill(),
-            "target-start": lambda: self.target.start(),
+            "target-kill": self.target.kill,
+            "target-start": self.target.start,
         }
 
     def _start_flood(self):
-        self.flood_log = self.folder / "flood.log"
         script = Path(__file__).with_name("flood.py")
         command = [sys.executable, script, network.GUEST_ADDRESS, FLOOD_PACKETS_PER_S]
-        with open(self.flood_log, "wb") as out:
+        with open(self.folder / "flood.log", "wb") as out:
             self.flood = processes.spawn(self.net.inside(*command), stdout=out)
 
     def _stop_flood(self):
@@ -253,25 +223,29 @@ class Run:
             return
         processes.stop(self.flood)
         self.flood = None
-        for line in self.flood_log.read_text().splitlines():
+        for line in (self.folder / "flood.log").read_text().splitlines():
             self.facts.take_line(line)
 
-    def _judge(self, target_class, seconds):
+    def _demands(self):
+        wanted = len(self.scenario.actions)
+        sentence = f"only {self.actions_done} of the host's {wanted} actions took place: load longer"
+        return [*self.scenario.demands(self.facts), (self.actions_done == wanted, sentence)]
+
+    def _judge(self, seconds):
         facts = self.facts
         facts.console = facts_module.scan_console(self.guest.console_text() if self.guest else "")
         self.scenario.read(facts)
-        outcome, reason = facts_module.verdict(facts, self.scenario.demands(facts))
+        outcome, reason = facts_module.verdict(facts, self._demands())
         return Result(
             scenario=self.scenario.name,
             initiator=self.options.initiator,
-            target=target_class.name,
+            target=self.target_class.name,
             tuned=self.options.tuned,
             seed=self.options.seed,
             outcome=outcome,
             reason=reason,
             seconds=round(seconds, 1),
-            figures=figures(facts),
-            console=facts.console,
+            figures=figures(facts, self.scenario.figures),
             values=facts.values,
             logs=facts.logs,
         )

@@ -1,19 +1,29 @@
 """The scenarios, as data: what each one proves, what the guest does, what the host does when.
 
 `script` is shell for the guest; it runs after the initiator's `attach` has set DEV. `actions` are
-the host's doings as (seconds after the guest reported a phase, name of an action); runner.py knows
-the actions.
+the host's doings as (phase, seconds after the guest reported it, name of an action); runner.py
+knows the actions. `read` digests the logs into values, `demands` says what a good end needs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from . import facts as facts_module
 
+# The guest has 256 MiB. stress-ng's share is that of design.md section 1; squeeze's is what the
+# guest can turn over within its time even when each page has to come over the wire.
 STRESS_MIB = 500
 SQUEEZE_ANON_MIB = 320
 SQUEEZE_FILE_MIB = 48
+SQUEEZE_SECONDS = 30
 
-MEMORY_LOAD = """
+FLOOD_PACKETS_PER_S_MIN = 18000
+
+SWAP_SCRIPT = """
+mkswap "$DEV" >/dev/null || give_up "mkswap failed"
+swapon "$DEV" || give_up "swapon failed"
+rig "min_free_kbytes=$(cat /proc/sys/vm/min_free_kbytes)"
+report_vmstat before
 rig phase=load
 stress-ng --vm 1 --vm-bytes "${STRESS_MIB}m" --vm-method walk-1a --verify -t "$SECONDS_LOAD" \\
     --metrics >/tmp/stress.log 2>&1
@@ -21,69 +31,53 @@ rig "stress_status=$?"
 log stress </tmp/stress.log
 rig phase=squeeze
 squeeze --anon "$SQUEEZE_ANON_MIB" --file /var/tmp/squeeze --file-size "$SQUEEZE_FILE_MIB" \\
-    --threads 2 --seconds "$SECONDS_SQUEEZE" --seed "$SEED" --json >/tmp/squeeze.log 2>&1
+    --threads 2 --seconds "$SQUEEZE_SECONDS" --seed "$SEED" --json >/tmp/squeeze.log 2>&1
 rig "squeeze_status=$?"
 log squeeze </tmp/squeeze.log
 rig phase=loaded
-"""
-
-SWAP_SCRIPT = """
-mkswap "$DEV" >/dev/null || give_up "mkswap failed"
-swapon "$DEV" || give_up "swapon failed"
-rig "min_free_kbytes=$(cat /proc/sys/vm/min_free_kbytes)"
-report_vmstat before
-""" + MEMORY_LOAD + """
 report_vmstat after
 """
 
-
-@dataclass(frozen=True)
-class Scenario:
-    """One experiment. Limits are wall-clock seconds of the host."""
-
-    name: str
-    proves: str
-    script: str
-    actions: tuple = ()  # (phase, seconds after it, action)
-    profile: str = "swap"
-    seconds: int = 60  # default length of the load
-    squeeze_seconds: int = 30
-    limit_s: int = 200  # beyond the load's own length, from boot to power-off
-    size_mib: int = 1024
-    programs: tuple = ("squeeze",)  # of ours, needed in the guest beside the initiator's
-    initiators: tuple = ("holdfast", "open-iscsi", "nbd", "local")
-
-    def variables(self):
-        """What the script needs to know beyond what every job is told."""
-        return {
-            "STRESS_MIB": STRESS_MIB,
-            "SQUEEZE_ANON_MIB": SQUEEZE_ANON_MIB,
-            "SQUEEZE_FILE_MIB": SQUEEZE_FILE_MIB,
-            "SECONDS_SQUEEZE": self.squeeze_seconds,
-        }
-
-    def read(self, facts):
-        """Adds what the scenario's own logs say to `facts.values`."""
-        read_memory_load(facts)
-
-    def demands(self, facts):
-        """What must hold beyond an undisturbed end, as (holds, sentence) pairs."""
-        return memory_load_demands(facts)
+# Passes of "write everything, then verify everything" until the time is over.
+FILES_SCRIPT = """
+mkfs.ext4 -q -E lazy_itable_init=0 "$DEV" >/tmp/mkfs.log 2>&1 ||
+    { log mkfs </tmp/mkfs.log; give_up "mkfs failed"; }
+mount "$DEV" /mnt/lun || give_up "mount failed"
+rig phase=load
+read -r uptime _ </proc/uptime
+ends=$((${uptime%.*} + SECONDS_LOAD)) passes=0 status=0
+while [ "${uptime%.*}" -lt $ends ] && [ $status = 0 ]; do
+    fio --name=verify --directory=/mnt/lun --size="${FILES_MIB}m" --rw=randwrite --bs=4k \\
+        --ioengine=libaio --iodepth=16 --direct=1 --fsync=256 --randseed=$((SEED + passes)) \\
+        --verify=crc32c --verify_fatal=1 --do_verify=1 --minimal >/tmp/fio.log 2>&1
+    status=$?
+    passes=$((passes + 1))
+    rig "passes=$passes"
+    read -r uptime _ </proc/uptime
+done
+rig "fio_status=$status"
+[ $status = 0 ] || log fio </tmp/fio.log
+rig phase=loaded
+umount /mnt/lun || give_up "umount failed"
+e2fsck -fn "$DEV" >/tmp/fsck.log 2>&1
+rig "fsck_status=$?"
+log fsck </tmp/fsck.log
+"""
 
 
-def read_memory_load(facts):
-    """Digests stress-ng's and squeeze's output into bogo_ops and mismatches."""
+def read_swap(facts):
+    """Digests stress-ng's and squeeze's output into bogo_ops, squeeze_touches and mismatches."""
     operations, failures = facts_module.parse_stress_ng(facts.logs.get("stress", []))
     if operations is not None:
         facts.values["bogo_ops"] = str(operations)
     squeeze = facts_module.parse_json_lines(facts.logs.get("squeeze", []))
-    failures += int(squeeze.get("mismatches", 0))
-    if "squeeze" in facts.logs and squeeze:
-        facts.values["squeeze_touches"] = str(squeeze.get("touches", 0))
+    if squeeze:
+        facts.values["squeeze_touches"] = str(squeeze["touches"])
+        failures += squeeze["mismatches"]
     facts.values["mismatches"] = str(failures)
 
 
-def memory_load_demands(facts):
+def demand_swap(facts):
     """The load did its work, verified, and really swapped."""
     return [
         (facts.values.get("stress_status") == "0", "stress-ng failed"),
@@ -93,28 +87,104 @@ def memory_load_demands(facts):
     ]
 
 
+def demand_flood(facts):
+    """As demand_swap, and the flood was one."""
+    rate = facts.number("flood_packets_per_s") or 0
+    enough = rate >= FLOOD_PACKETS_PER_S_MIN
+    return [*demand_swap(facts), (enough, f"the host sent only {rate} packets/s: it is too busy")]
+
+
+def read_files(facts):
+    """fio's verdict as mismatches."""
+    bad = sum("verify" in line for line in facts.logs.get("fio", []))
+    facts.values["mismatches"] = str(bad)
+
+
+def demand_files(facts):
+    """Every pass verified, and the file system is whole."""
+    return [
+        (facts.values.get("fio_status") == "0", "fio failed"),
+        ((facts.number("passes") or 0) > 0, "fio did not finish one pass"),
+        (facts.values.get("fsck_status") == "0", "the file system is damaged"),
+    ]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One experiment. Limits are wall-clock seconds of the host."""
+
+    name: str
+    proves: str
+    script: str
+    read: Callable
+    demands: Callable
+    figures: tuple  # names of values that belong to the result's figures
+    variables: dict = field(default_factory=dict)  # for the script
+    actions: tuple = ()
+    programs: tuple = ()  # of ours, needed in the guest beside the initiator's
+    initiators: tuple = ("holdfast", "open-iscsi", "nbd")
+    targets: tuple = ("ram", "tgt")  # iSCSI targets that will do, best first
+    profile: str = "swap"
+    seconds: int = 60  # default length of the load
+    limit_s: int = 200  # for everything but the load, from boot to power-off
+    size_mib: int = 1024
+
+
+SWAP = {
+    "script": SWAP_SCRIPT,
+    "read": read_swap,
+    "demands": demand_swap,
+    "figures": ("bogo_ops", "squeeze_touches"),
+    "variables": {
+        "STRESS_MIB": STRESS_MIB,
+        "SQUEEZE_ANON_MIB": SQUEEZE_ANON_MIB,
+        "SQUEEZE_FILE_MIB": SQUEEZE_FILE_MIB,
+        "SQUEEZE_SECONDS": SQUEEZE_SECONDS,
+    },
+    "programs": ("squeeze",),
+}
+
 SWAP_SQUEEZE = Scenario(
     name="swap-squeeze",
     proves="a machine at distribution defaults swaps through a memory storm, every page verified",
-    script=SWAP_SCRIPT,
+    initiators=("holdfast", "open-iscsi", "nbd", "local"),
+    **SWAP,
 )
 
 SWAP_FLAP = Scenario(
     name="swap-flap",
     proves="the same storm survives a cable that is pulled for 10 s, three times",
-    script=SWAP_SCRIPT,
     actions=tuple(
         ("load", start + after, action)
         for start in (6, 24, 42)
         for after, action in ((0, "link-down"), (10, "link-up"))
     ),
+    **SWAP,
 )
 
 SWAP_FLOOD = Scenario(
     name="swap-flood",
     proves="the same storm survives 20,000 foreign UDP packets a second",
-    script=SWAP_SCRIPT,
     actions=(("load", 2, "flood-start"), ("loaded", 0, "flood-stop")),
+    **{**SWAP, "demands": demand_flood, "figures": (*SWAP["figures"], "flood_packets_per_s")},
 )
 
-ALL = {each.name: each for each in (SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD)}
+TARGET_RESTART = Scenario(
+    name="target-restart",
+    proves="files on the LUN stay right while the target is killed and started again, four times",
+    script=FILES_SCRIPT,
+    read=read_files,
+    demands=demand_files,
+    figures=("passes",),
+    variables={"FILES_MIB": 64},
+    actions=tuple(
+        ("load", at, action)
+        for down, up in ((5, 6), (16, 22), (32, 33), (42, 52))
+        for at, action in ((down, "target-kill"), (up, "target-start"))
+    ),
+    initiators=("holdfast", "open-iscsi"),
+    targets=("tgt",),
+    profile="data",
+)
+
+ALL = {each.name: each for each in (SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD, TARGET_RESTART)}

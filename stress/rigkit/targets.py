@@ -67,6 +67,11 @@ class Target:
         self.disk.unlink(missing_ok=True)
         self.log.close()
 
+    @classmethod
+    def is_there(cls):
+        """Whether the server's program has been built or installed."""
+        return True
+
     def command(self):
         """The server's command line, to be run inside the namespace."""
         raise NotImplementedError
@@ -163,22 +168,40 @@ class LocalDisk(Target):
         raise TargetError("a local disk has no target that could be killed")
 
 
-def ram_program():
-    """Path of our own RAM target; None while it has not been built."""
-    return paths.newest_program("holdfast-target")
+class Ram(Target):
+    """Holdfast's own RAM target."""
+
+    name = "ram"
+    program = "holdfast-target"
+    block_bytes = 512
+
+    @classmethod
+    def is_there(cls):
+        return paths.newest_program(cls.program) is not None
+
+    def command(self):
+        return [
+            *(paths.newest_program(self.program), "--target", IQN),
+            *("--listen", f"{network.HOST_ADDRESS}:{ISCSI_PORT}"),
+            *("--lun", f"id={self.lun},size={self.size_mib}M,block={self.block_bytes}"),
+        ]
 
 
-ISCSI_TARGETS = {"tgt": Tgt}
+ISCSI_TARGETS = {"ram": Ram, "tgt": Tgt}
 
 
-def choose(initiator, wanted):
-    """The Target class for an initiator and the `--target` option (None: the best there is)."""
+def choose(initiator, wanted, fitting=tuple(ISCSI_TARGETS)):
+    """The Target class for an initiator and the `--target` option.
+
+    `fitting` are the iSCSI targets that will do, best first; `wanted` None takes the first of them
+    that is there.
+    """
     if initiator == "local":
         return LocalDisk
     if initiator == "nbd":
         return Nbd
     if wanted is None:
-        wanted = "ram" if "ram" in ISCSI_TARGETS and ram_program() else "tgt"
-    if wanted not in ISCSI_TARGETS:
-        raise TargetError(f"target '{wanted}' is not one of {', '.join(ISCSI_TARGETS)}")
+        return next(ISCSI_TARGETS[name] for name in fitting if ISCSI_TARGETS[name].is_there())
+    if wanted not in fitting:
+        raise TargetError(f"target '{wanted}' will not do here; {', '.join(fitting)} will")
     return ISCSI_TARGETS[wanted]
