@@ -117,6 +117,7 @@ public:
 private:
     static constexpr std::size_t kConnectionsMax = 8;
 
+    void bring_sockets_home() noexcept;
     void issue_io(Instant now) noexcept;
     void issue_io_of(initiator::ConnIndex conn, Instant now) noexcept;
     void handle_completions(Instant now, ForeignCompletions* foreign) noexcept;
@@ -129,13 +130,13 @@ private:
     netpath::Ring ring_;
     std::optional<reserve::Arena> arena_;
     std::unique_ptr<std::byte[]> unlocked_;
+    std::optional<reserve::Region> plain_region_;
     initiator::Engine* engine_ = nullptr;
     std::span<netpath::TcpSocket> sockets_;
     std::span<std::byte> buffers_;
     std::uint32_t request_bytes_max_ = 0;
     DriverState state_ = DriverState::Opening;
     bool resized_ = false;
-    Instant asked_wake_ = Instant::never();
     netpath::FileSlot first_extra_file_{};
     DriverCounters counters_;
 };

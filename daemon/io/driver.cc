@@ -1,0 +1,267 @@
+#include "daemon/io/driver.h"
+
+#include <sys/random.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <new>
+
+#include "base/assert.h"
+#include "netpath/io/socket_address.h"
+
+namespace holdfast::daemon {
+
+using initiator::ConnIndex;
+using initiator::Engine;
+using netpath::SocketFact;
+using netpath::SocketReport;
+using netpath::TcpSocket;
+
+namespace {
+
+constexpr std::size_t kPageBytes = 4096;
+
+std::uint64_t buffer_bytes(const DriverConfig& config) noexcept {
+    return std::uint64_t{config.limits.depth} * config.limits.request_bytes_max;
+}
+
+/// getrandom(2) never blocks once the machine has booted, and never allocates.
+initiator::FreshRandom draw_random() noexcept {
+    initiator::FreshRandom random{};
+    std::size_t drawn = 0;
+    while (drawn < random.size()) {
+        const auto rest = std::span{random}.subspan(drawn);
+        const ssize_t got = ::getrandom(rest.data(), rest.size(), 0);
+        if (got > 0) drawn += static_cast<std::size_t>(got);
+        HF_ASSERT(got > 0 || errno == EINTR);
+    }
+    return random;
+}
+
+}  // namespace
+
+Driver::Driver() noexcept = default;
+
+Driver::~Driver() {
+    bring_sockets_home();
+    if (engine_ != nullptr) std::destroy_at(engine_);
+    for (TcpSocket& socket : sockets_) std::destroy_at(&socket);
+}
+
+/// The kernel must hold no reference to the buffers when they go.
+void Driver::bring_sockets_home() noexcept {
+    constexpr int kTurnsMax = 20;
+    const auto is_busy = [](const TcpSocket& socket) { return !socket.is_idle(); };
+    for (TcpSocket& socket : sockets_) static_cast<void>(socket.reset());
+    for (int turn = 0; turn < kTurnsMax && std::ranges::any_of(sockets_, is_busy); ++turn) {
+        ring_.submit_and_wait(Duration::from_ms(50));
+        while (const auto completed = ring_.poll_completed())
+            if (completed->token.owner == kOwner)
+                static_cast<void>(sockets_[completed->token.index].on_completed(*completed));
+    }
+    ring_.close_ring();
+}
+
+Instant Driver::clock() noexcept {
+    timespec now{};
+    const int result = ::clock_gettime(CLOCK_MONOTONIC, &now);
+    HF_ASSERT(result == 0);
+    return Instant::from_ns(now.tv_sec * 1'000'000'000 + now.tv_nsec);
+}
+
+void Driver::add_to_plan(reserve::MemoryPlan& plan, const DriverConfig& config) noexcept {
+    Engine::add_to_plan(plan, config.limits);
+    plan.add_objects<Engine>("engine", 1, "one session to one logical unit");
+    plan.add_objects<TcpSocket>("sockets", config.limits.connections,
+                                "one for each connection of the session");
+    plan.add({.name = "request buffers",
+              .count = config.limits.depth,
+              .each = ByteCount{config.limits.request_bytes_max},
+              .reason = "one for each tag, owned from start to end",
+              .alignment = kPageBytes});
+}
+
+OrErrno<void> Driver::open(const DriverConfig& config) noexcept {
+    reserve::MemoryPlan plan;
+    add_to_plan(plan, config);
+    if (auto mapped = reserve::Arena::map(plan.total())) {
+        arena_.emplace(std::move(*mapped));
+        return open_in(config, arena_->region(), arena_->bytes());
+    } else if (config.must_lock) {
+        return std::unexpected(mapped.error());
+    }
+    // Not allowed to lock: plain memory does for a tool that promises nothing.
+    const std::size_t bytes = plan.total().raw() + reserve::kCarveUnitBytes + kPageBytes;
+    unlocked_.reset(new (std::nothrow) std::byte[bytes]);
+    if (!unlocked_) return std::unexpected(Errno{ENOMEM});
+    plain_region_.emplace(std::span{unlocked_.get(), bytes});
+    return open_in(config, *plain_region_, {});
+}
+
+OrErrno<void> Driver::open_in(const DriverConfig& config, reserve::Region& region,
+                              std::span<const std::byte> pinned) noexcept {
+    HF_ASSERT(engine_ == nullptr);
+    HF_ASSERT(config.limits.connections >= 1 && config.limits.connections <= kConnectionsMax);
+    const std::uint32_t connections = config.limits.connections;
+    const netpath::RingOptions options{
+        .operations = connections * TcpSocket::kOperations + config.extra_operations,
+        .files = static_cast<std::uint16_t>(connections * TcpSocket::kFiles + config.extra_files),
+        .with_commands = config.with_commands,
+        .with_accept = config.with_accept};
+    if (auto opened = ring_.open(options, pinned); !opened) return opened;
+
+    sockets_ = region.carve<TcpSocket>(connections);
+    std::uint16_t file = 0;
+    for (std::uint16_t i = 0; TcpSocket & socket : sockets_) {
+        if (auto made = socket.open(ring_, netpath::FileSlot{file}, kOwner, i++, config.tcp); !made)
+            return made;
+        file = static_cast<std::uint16_t>(file + TcpSocket::kFiles);
+    }
+    first_extra_file_ = netpath::FileSlot{file};
+    request_bytes_max_ = config.limits.request_bytes_max;
+    buffers_ = region.carve_bytes(buffer_bytes(config), kPageBytes);
+    engine_ = &region.make<Engine>(config.session, config.limits, region);
+    return {};
+}
+
+void Driver::start() noexcept {
+    HF_ASSERT(engine_ != nullptr);
+    const Instant now = clock();
+    engine_->start(now);
+    follow_orders(now);
+}
+
+void Driver::stop() noexcept {
+    HF_ASSERT(engine_ != nullptr);
+    const Instant now = clock();
+    engine_->stop(now);
+    follow_orders(now);
+}
+
+std::span<std::byte> Driver::buffer(std::uint16_t tag) noexcept {
+    return buffers_.subspan(std::size_t{tag} * request_bytes_max_, request_bytes_max_);
+}
+
+initiator::Submitted Driver::submit(const initiator::Request& request) noexcept {
+    HF_ASSERT(engine_ != nullptr);
+    return engine_->submit(clock(), request);
+}
+
+std::optional<initiator::Completion> Driver::poll_completion() noexcept {
+    return engine_->poll_completion();
+}
+
+std::optional<initiator::Notice> Driver::poll_notice() noexcept {
+    return engine_->poll_notice();
+}
+
+const initiator::DeviceFacts& Driver::facts() const noexcept {
+    return engine_->facts();
+}
+
+const initiator::EngineCounters& Driver::engine_counters() const noexcept {
+    return engine_->counters();
+}
+
+initiator::SessionPhase Driver::phase() const noexcept {
+    return engine_->phase();
+}
+
+bool Driver::take_resized() noexcept {
+    return std::exchange(resized_, false);
+}
+
+void Driver::run_once(Duration wait_max, ForeignCompletions* foreign) noexcept {
+    HF_ASSERT(engine_ != nullptr);
+    Instant now = clock();
+    issue_io(now);
+    const Instant asked = engine_->next_wake();
+    ring_.submit_and_wait(sleep_limit(now, wait_max));
+
+    now = clock();
+    handle_completions(now, foreign);
+    for (TcpSocket& socket : sockets_) socket.wake(now);
+    const Duration late = !asked.is_never() && now > asked ? now - asked : Duration{};
+    engine_->wake(now, late);
+    follow_orders(now);
+
+    ++counters_.turns;
+    counters_.late_last_ns = static_cast<std::uint64_t>(late.ns());
+    counters_.late_max_ns = std::max(counters_.late_max_ns, counters_.late_last_ns);
+}
+
+Duration Driver::sleep_limit(Instant now, Duration wait_max) const noexcept {
+    Instant until = earlier(engine_->next_wake(), now + wait_max);
+    for (const TcpSocket& socket : sockets_) until = earlier(until, socket.next_wake());
+    if (until.is_never()) return Duration::max();
+    return until > now ? until - now : Duration{};
+}
+
+void Driver::issue_io(Instant now) noexcept {
+    for (std::uint8_t i = 0; i < sockets_.size(); ++i) issue_io_of(ConnIndex{i}, now);
+}
+
+void Driver::issue_io_of(ConnIndex conn, Instant now) noexcept {
+    TcpSocket& socket = sockets_[conn.raw()];
+    if (socket.can_send()) {
+        std::array<std::span<const std::byte>, Engine::kTxSpansMax> room;
+        const auto spans = engine_->tx_spans(conn, now, room);
+        if (!spans.empty()) socket.send(spans);
+    }
+    if (socket.can_receive()) {
+        std::array<std::span<std::byte>, Engine::kRxSpansMax> room;
+        const auto spans = engine_->rx_spaces(conn, room);
+        if (!spans.empty()) socket.receive(spans);
+    }
+}
+
+void Driver::handle_completions(Instant now, ForeignCompletions* foreign) noexcept {
+    while (const auto completed = ring_.poll_completed()) {
+        if (completed->token.owner == kOwner) {
+            const std::uint16_t index = completed->token.index;
+            report(ConnIndex{static_cast<std::uint8_t>(index)},
+                   sockets_[index].on_completed(*completed), now);
+        } else {
+            HF_ASSERT(foreign != nullptr);
+            foreign->on_completed(*completed, now);
+        }
+    }
+}
+
+void Driver::report(ConnIndex conn, const SocketReport& report, Instant now) noexcept {
+    switch (report.fact) {
+    case SocketFact::None: return;
+    case SocketFact::Up: return engine_->transport_up(conn, now, draw_random());
+    case SocketFact::Received: return engine_->rx_filled(conn, now, report.bytes);
+    case SocketFact::Sent: return engine_->tx_sent(conn, now, report.bytes);
+    case SocketFact::Lost: return engine_->transport_lost(conn, now);
+    }
+}
+
+void Driver::follow_orders(Instant now) noexcept {
+    while (const auto order = engine_->poll_order()) follow(*order, now);
+}
+
+void Driver::follow(const initiator::Order& order, Instant now) noexcept {
+    using enum initiator::OrderKind;
+    HF_ASSERT(order.conn.raw() < sockets_.size());
+    TcpSocket& socket = sockets_[order.conn.raw()];
+    switch (order.kind) {
+    case Connect: {
+        const auto address =
+            netpath::SocketAddress::from_text(order.portal.host.view(), order.portal.port);
+        // A redirect may name a host; nobody here resolves names.
+        if (!address) return engine_->transport_lost(order.conn, now);
+        return report(order.conn, socket.connect(*address), now);
+    }
+    case Close: return report(order.conn, socket.close(now), now);
+    case Reset: return report(order.conn, socket.reset(), now);
+    case DeviceReady: state_ = DriverState::Ready; return;
+    case DeviceResized: resized_ = true; return;
+    case GaveUp: state_ = DriverState::GaveUp; return;
+    case Stopped: state_ = DriverState::Stopped; return;
+    }
+}
+
+}  // namespace holdfast::daemon

@@ -1,0 +1,44 @@
+/// Control commands of the ublk driver, over a small ring of their own: they need large submission
+/// entries, and the kernel runs them in a worker because they block.
+#pragma once
+
+#include <liburing.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "base/errno.h"
+#include "base/unique_fd.h"
+#include "daemon/io/ublk_abi.h"
+
+namespace holdfast::daemon {
+
+/// See the file comment. Thread: the one that calls open(). One command at a time.
+class UblkControl {
+public:
+    UblkControl() noexcept = default;
+    UblkControl(const UblkControl&) = delete;
+    UblkControl& operator=(const UblkControl&) = delete;
+    ~UblkControl();
+
+    /// Opens /dev/ublk-control; loads the module when it is not there. ENOENT: no driver.
+    [[nodiscard]] OrErrno<void> open() noexcept;
+    /// Runs a command to its end. Blocks: only before arm(), and in a process that may block.
+    [[nodiscard]] OrErrno<void> run(std::uint32_t operation,
+                                    const ublk::ControlCommand& command) noexcept;
+    /// Starts a command; its result comes from poll_result() when descriptor() is readable.
+    [[nodiscard]] OrErrno<void> begin(std::uint32_t operation,
+                                      const ublk::ControlCommand& command) noexcept;
+    /// Zero or a negative errno; empty while the command runs.
+    [[nodiscard]] std::optional<int> poll_result() noexcept;
+    /// The ring, for polling.
+    [[nodiscard]] int descriptor() const noexcept { return ring_.ring_fd; }
+
+private:
+    UniqueFd device_;
+    io_uring ring_{};
+    bool opened_ = false;
+};
+
+}  // namespace holdfast::daemon

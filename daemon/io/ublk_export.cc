@@ -1,0 +1,336 @@
+#include "daemon/io/ublk_export.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <string_view>
+
+#include "base/assert.h"
+#include "daemon/io/ublk_params.h"
+
+namespace holdfast::daemon {
+
+namespace {
+
+using initiator::Outcome;
+using initiator::Request;
+using initiator::RequestKind;
+using initiator::Submitted;
+
+using PathText = FixedString<32>;
+
+PathText device_path(std::string_view prefix, std::int32_t id) noexcept {
+    std::array<char, 12> digits{};
+    const auto end = std::to_chars(digits.begin(), digits.end(), id).ptr;
+    PathText path;
+    path.assign_cut(prefix);
+    const bool fits = path.try_append({digits.begin(), end});
+    HF_ASSERT(fits);
+    return path;
+}
+
+void sleep_ms(long count) noexcept {
+    const timespec pause{.tv_sec = 0, .tv_nsec = count * 1'000'000};
+    ::nanosleep(&pause, nullptr);
+}
+
+/// udev may be slow to make the node.
+UniqueFd open_patiently(const PathText& path) noexcept {
+    constexpr int kTriesMax = 100;
+    std::array<char, 40> text{};
+    std::memcpy(text.data(), path.view().data(), path.size());
+    for (int i = 0; i < kTriesMax; ++i) {
+        UniqueFd fd{::open(text.data(), O_RDWR | O_CLOEXEC)};
+        if (fd || (errno != ENOENT && errno != EBUSY)) return fd;
+        sleep_ms(20);
+    }
+    return {};
+}
+
+std::size_t descriptor_bytes(std::uint16_t depth) noexcept {
+    constexpr std::size_t kPageBytes = 4096;
+    return (depth * sizeof(ublk::Descriptor) + kPageBytes - 1) / kPageBytes * kPageBytes;
+}
+
+ublk::ControlCommand command_for(std::int32_t id) noexcept {
+    return {.device_id = static_cast<std::uint32_t>(id)};
+}
+
+template <class T>
+ublk::ControlCommand command_with(std::int32_t id, T& buffer) noexcept {
+    ublk::ControlCommand command = command_for(id);
+    command.buffer_bytes = sizeof(T);
+    command.buffer_address = std::bit_cast<std::uint64_t>(&buffer);
+    return command;
+}
+
+/// As the block layer wants it: a negative errno that keeps its meaning as a block status.
+std::int32_t result_of(Outcome outcome) noexcept {
+    switch (outcome) {
+    case Outcome::Done: return 0;
+    case Outcome::ReservationConflict: return -EBADE;
+    case Outcome::NoSpace: return -ENOSPC;
+    case Outcome::Unsupported: return -EOPNOTSUPP;
+    case Outcome::TimedOut: return -ETIMEDOUT;
+    case Outcome::MediumError: return -ENODATA;
+    case Outcome::ReadOnly:
+    case Outcome::TargetFailure:
+    case Outcome::Gone: return -EIO;
+    }
+    return -EIO;
+}
+
+}  // namespace
+
+UblkExport::UblkExport(Driver& driver, RequestMeter& meter, const UblkOptions& options) noexcept
+    : driver_(driver), meter_(meter), options_(options) {
+    HF_ASSERT(options.depth >= 1 && options.depth <= kDepthMax);
+}
+
+UblkExport::~UblkExport() {
+    if (descriptors_.empty()) return;
+    // The mapping takes no writes; munmap's interface has no const.
+    ::munmap(const_cast<ublk::Descriptor*>(descriptors_.data()), descriptor_bytes(options_.depth));
+}
+
+OrErrno<void> UblkExport::begin() noexcept {
+    HF_ASSERT(driver_.state() == DriverState::Ready && phase_ == ExportPhase::Making);
+    if (auto opened = control_.open(); !opened) return opened;
+    const bool recovers = options_.recover_id >= 0;
+    if (auto made = recovers ? start_recovery() : add_device(); !made) return made;
+    if (auto opened = open_queue(); !opened) return opened;
+    const std::uint16_t control_slot =
+        static_cast<std::uint16_t>(driver_.first_extra_file().raw() + 1);
+    if (auto placed =
+            driver_.ring().set_file(netpath::FileSlot{control_slot}, control_.descriptor());
+        !placed)
+        return placed;
+    for (std::uint16_t tag = 0; tag < options_.depth; ++tag) fetch(tag);
+    tags_alive_ = options_.depth;
+    return begin_control(Pending::Start, recovers ? ublk::kEndRecovery : ublk::kStartDevice,
+                         static_cast<std::uint64_t>(::getpid()));
+}
+
+OrErrno<void> UblkExport::add_device() noexcept {
+    // Kernels before 6.5 have no such command; they know the flags below and nothing more.
+    if (!control_.run(ublk::kGetFeatures, command_with(0, features_))) features_ = 0;
+    ublk::DeviceInfo info;
+    info.queue_depth = options_.depth;
+    info.buffer_bytes_max = options_.request_bytes_max;
+    info.device_id = static_cast<std::uint32_t>(options_.id_wish);
+    info.flags = ublk::kFlagUserRecovery | ublk::kFlagUserRecoveryReissue |
+                 ublk::kFlagIoctlEncoding | (features_ & ublk::kFlagUpdateSize);
+    if (auto added = control_.run(ublk::kAddDevice, command_with(options_.id_wish, info)); !added)
+        return added;
+    id_ = static_cast<std::int32_t>(info.device_id);
+    if (info.queue_depth != options_.depth || info.queues != 1)
+        return std::unexpected(Errno{EPROTO});
+    ublk::Params params =
+        ublk_params_of(driver_.facts(), options_.request_bytes_max, options_.read_only);
+    return control_.run(ublk::kSetParams, command_with(id_, params));
+}
+
+/// The kernel refuses with EBUSY until every file and ring of the dead process is gone.
+OrErrno<void> UblkExport::start_recovery() noexcept {
+    constexpr int kTriesMax = 3000;  // A minute: without a free tag it takes the kernel 30 s.
+    id_ = options_.recover_id;
+    for (int i = 0; i < kTriesMax; ++i) {
+        auto started = control_.run(ublk::kStartRecovery, command_for(id_));
+        if (started || started.error().code() != EBUSY) return started;
+        sleep_ms(20);
+    }
+    return std::unexpected(Errno{EBUSY});
+}
+
+OrErrno<void> UblkExport::open_queue() noexcept {
+    queue_device_ = open_patiently(device_path("/dev/ublkc", id_));
+    if (!queue_device_) return std::unexpected(Errno::last());
+    void* const mapping = ::mmap(nullptr, descriptor_bytes(options_.depth), PROT_READ,
+                                 MAP_SHARED | MAP_POPULATE, queue_device_.get(), 0);
+    if (mapping == MAP_FAILED) return std::unexpected(Errno::last());
+    // The kernel owns these objects and keeps writing them.
+    descriptors_ = {static_cast<const ublk::Descriptor*>(mapping), options_.depth};
+    return driver_.ring().set_file(driver_.first_extra_file(), queue_device_.get());
+}
+
+OrErrno<void> UblkExport::begin_control(Pending pending, std::uint32_t operation,
+                                        std::uint64_t data) noexcept {
+    HF_ASSERT(pending_ == Pending::None);
+    ublk::ControlCommand command = command_for(id_);
+    command.data = data;
+    if (auto begun = control_.begin(operation, command); !begun) return begun;
+    pending_ = pending;
+    const std::uint16_t slot = static_cast<std::uint16_t>(driver_.first_extra_file().raw() + 1);
+    driver_.ring().poll(netpath::FileSlot{slot}, POLLIN,
+                        {.owner = static_cast<std::uint8_t>(RingOwner::Ublk),
+                         .kind = static_cast<std::uint8_t>(Kind::Control)});
+    return {};
+}
+
+void UblkExport::on_control_ready() noexcept {
+    HF_ASSERT(pending_ != Pending::None);
+    const auto result = control_.poll_result();
+    const Pending what = pending_;
+    pending_ = Pending::None;
+    on_control_done(what, result.value_or(-EIO));
+    if (stop_wanted_ && pending_ == Pending::None && phase_ == ExportPhase::Stopping) {
+        stop_wanted_ = false;
+        if (!begin_control(Pending::Stop, ublk::kStopDevice, 0)) phase_ = ExportPhase::Stopped;
+    } else if (resize_wanted_ && pending_ == Pending::None && phase_ == ExportPhase::Serving) {
+        on_resized();
+    }
+}
+
+void UblkExport::on_control_done(Pending what, int result) noexcept {
+    switch (what) {
+    case Pending::Start:
+        if (result < 0) error_ = -result;
+        if (phase_ == ExportPhase::Making)
+            phase_ = result < 0 ? ExportPhase::Failed : ExportPhase::Serving;
+        return;
+    case Pending::Stop:
+        // Every tag has come home by now, or never will.
+        phase_ = ExportPhase::Stopped;
+        return;
+    case Pending::Resize:
+        if (result < 0) error_ = -result;
+        return;
+    case Pending::None: return;
+    }
+}
+
+std::uint64_t UblkExport::address_of(std::uint16_t tag) noexcept {
+    return std::bit_cast<std::uint64_t>(driver_.buffer(tag).data());
+}
+
+void UblkExport::fetch(std::uint16_t tag) noexcept {
+    const ublk::IoCommand command{.tag = tag, .buffer_address = address_of(tag)};
+    driver_.ring().command(driver_.first_extra_file(), ublk::kFetch,
+                           std::as_bytes(std::span{&command, 1}),
+                           {.owner = static_cast<std::uint8_t>(RingOwner::Ublk),
+                            .kind = static_cast<std::uint8_t>(Kind::Tag),
+                            .index = tag});
+}
+
+void UblkExport::commit(std::uint16_t tag, std::int32_t result) noexcept {
+    const ublk::IoCommand command{.tag = tag, .result = result, .buffer_address = address_of(tag)};
+    driver_.ring().command(driver_.first_extra_file(), ublk::kCommitAndFetch,
+                           std::as_bytes(std::span{&command, 1}),
+                           {.owner = static_cast<std::uint8_t>(RingOwner::Ublk),
+                            .kind = static_cast<std::uint8_t>(Kind::Tag),
+                            .index = tag});
+}
+
+void UblkExport::on_completed(const netpath::Completed& completed, Instant now) noexcept {
+    if (static_cast<Kind>(completed.token.kind) == Kind::Control) return on_control_ready();
+    on_tag(completed.token.index, completed.result, now);
+}
+
+void UblkExport::on_tag(std::uint16_t tag, std::int32_t result, Instant now) noexcept {
+    HF_ASSERT(tag < options_.depth);
+    if (result == ublk::kResultOk) return take_request(tag, descriptor_of(tag), now);
+    // ENODEV: the device is stopping. Anything else: the kernel refused the fetch; the tag is gone.
+    HF_ASSERT(tags_alive_ > 0);
+    --tags_alive_;
+    if (phase_ == ExportPhase::Making) {
+        error_ = -result;
+        phase_ = ExportPhase::Failed;
+    }
+}
+
+ublk::Descriptor UblkExport::descriptor_of(std::uint16_t tag) const noexcept {
+    ublk::Descriptor copy;
+    std::memcpy(&copy, &descriptors_[tag], sizeof(copy));
+    return copy;
+}
+
+void UblkExport::take_request(std::uint16_t tag, const ublk::Descriptor& descriptor,
+                              Instant now) noexcept {
+    const initiator::DeviceFacts& facts = driver_.facts();
+    const std::uint32_t sectors_per_block = facts.block_bytes / ublk::kSectorBytes;
+    const std::uint64_t bytes = std::uint64_t{descriptor.sectors} * ublk::kSectorBytes;
+    Request request{.tag = tag,
+                    .lba = Lba{descriptor.start_sector / sectors_per_block},
+                    .blocks = BlockCount{descriptor.sectors / sectors_per_block}};
+    bool has_data = false;
+    switch (descriptor.operation_and_flags & ublk::kOperationMask) {
+    case ublk::kOperationRead:
+        request.kind = RequestKind::Read;
+        has_data = true;
+        break;
+    case ublk::kOperationWrite:
+        request.kind = RequestKind::Write;
+        request.force_unit_access = (descriptor.operation_and_flags & ublk::kRequestFua) != 0;
+        has_data = true;
+        break;
+    case ublk::kOperationFlush: request = {.tag = tag, .kind = RequestKind::Flush}; break;
+    case ublk::kOperationDiscard: request.kind = RequestKind::Discard; break;
+    case ublk::kOperationWriteZeroes:
+        request.kind = RequestKind::WriteZeroes;
+        request.may_unmap = (descriptor.operation_and_flags & ublk::kRequestNoUnmap) == 0;
+        break;
+    default: return commit(tag, -EOPNOTSUPP);
+    }
+    const bool aligned = descriptor.sectors % sectors_per_block == 0 &&
+                         descriptor.start_sector % sectors_per_block == 0;
+    if (!aligned || (has_data && (bytes == 0 || bytes > options_.request_bytes_max)))
+        return commit(tag, -EINVAL);
+    if (has_data) request.data = driver_.buffer(tag).first(bytes);
+    done_results_[tag] = has_data ? static_cast<std::int32_t>(bytes) : 0;
+    meter_.on_submitted(request, now);
+    const Submitted submitted = driver_.submit(request);
+    HF_ASSERT(submitted != Submitted::Full);
+    if (submitted != Submitted::Accepted) commit(tag, -EIO);
+}
+
+void UblkExport::on_request_done(const initiator::Completion& completion, Instant now) noexcept {
+    HF_ASSERT(completion.tag < options_.depth);
+    meter_.on_done(completion.tag, now);
+    const bool done = completion.outcome == Outcome::Done;
+    commit(completion.tag, done ? done_results_[completion.tag] : result_of(completion.outcome));
+}
+
+void UblkExport::on_resized() noexcept {
+    if (!can_resize() || phase_ != ExportPhase::Serving) return;
+    resize_wanted_ = pending_ != Pending::None;
+    if (resize_wanted_) return;
+    const std::uint64_t sectors = ublk_sectors_of(driver_.facts());
+    if (auto begun = begin_control(Pending::Resize, ublk::kUpdateSize, sectors); !begun)
+        error_ = begun.error().code();
+}
+
+void UblkExport::stop(Instant) noexcept {
+    if (phase_ == ExportPhase::Stopping || phase_ == ExportPhase::Stopped) return;
+    if (id_ < 0 || phase_ == ExportPhase::Failed) {
+        phase_ = ExportPhase::Stopped;
+        return;
+    }
+    phase_ = ExportPhase::Stopping;
+    stop_wanted_ = pending_ != Pending::None;
+    if (!stop_wanted_ && !begin_control(Pending::Stop, ublk::kStopDevice, 0))
+        phase_ = ExportPhase::Stopped;
+}
+
+void UblkExport::describe(ExportState& state) const noexcept {
+    state.kind = ExportKind::Ublk;
+    state.is_ready = phase_ == ExportPhase::Serving;
+    state.read_only = options_.read_only || driver_.facts().read_only;
+    state.ublk_id = id_;
+    state.path.clear();
+    if (id_ >= 0) state.path.assign_cut(device_path("/dev/ublkb", id_).view());
+    state.size_bytes = driver_.facts().blocks * driver_.facts().block_bytes;
+}
+
+OrErrno<void> delete_ublk_device(std::int32_t id) noexcept {
+    UblkControl control;
+    if (auto opened = control.open(); !opened) return opened;
+    return control.run(ublk::kDeleteDevice, command_for(id));
+}
+
+}  // namespace holdfast::daemon
