@@ -70,7 +70,9 @@ TEST(Modes, HostileLengthsAreHarmless) {
         const auto cut = std::span{kModes6}.first(size);
         ASSERT_EQ(parse_modes_6(cut).has_value(), size >= 4);
         ASSERT_EQ(parse_modes_10(cut).has_value(), size >= 8);
-        if (size >= 4) EXPECT_EQ(parse_modes_6(cut)->write_cache.has_value(), size >= 19) << size;
+        if (size >= 4) {
+            EXPECT_EQ(parse_modes_6(cut)->write_cache.has_value(), size >= 19) << size;
+        }
     }
     for (std::size_t at = 0; at < kModes6.size(); ++at) {
         for (int value = 0; value < 256; ++value) {

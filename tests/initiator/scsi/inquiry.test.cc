@@ -85,7 +85,9 @@ TEST(VpdBody, IsCutToWhatArrived) {
             data[3] = std::byte(claim & 0xff);
             const auto body = vpd_body(std::span{data}.first(size), VpdPage::UnitSerialNumber);
             ASSERT_EQ(body.has_value(), size >= 4);
-            if (body) EXPECT_EQ(body->size(), std::min<std::size_t>(claim, size - 4));
+            if (body) {
+                EXPECT_EQ(body->size(), std::min<std::size_t>(claim, size - 4));
+            }
         }
     }
 }

@@ -97,7 +97,9 @@ constexpr Lun kLun{0x0001'0000'0000'0000};
         answer.data.resize(std::min<std::size_t>(answer.data.size(), command.data_in_bytes));
         answer.end.data_segment = answer.sense_segment;
         const ProbeStep step = probe.on_result(answer.end, answer.data);
-        if (step == ProbeStep::Wait) EXPECT_GT(probe.wait(), Duration{});
+        if (step == ProbeStep::Wait) {
+            EXPECT_GT(probe.wait(), Duration{});
+        }
         if (step != ProbeStep::Continue && step != ProbeStep::Wait) return step;
     }
     return ProbeStep::Wait;

@@ -109,7 +109,9 @@ TEST(SenseInResponse, LengthBeyondTheDataIsAFormatError) {
             segment[1] = std::byte(says & 0xff);
             const auto sense = sense_in_response(segment);
             ASSERT_EQ(sense.has_value(), says <= arrived) << says << " of " << arrived;
-            if (sense) EXPECT_EQ(sense->size(), says);
+            if (sense) {
+                EXPECT_EQ(sense->size(), says);
+            }
         }
     }
     EXPECT_FALSE(sense_in_response({}));

@@ -107,7 +107,9 @@ TEST(Verdict, UnitAttentionsNeverFailARequest) {
                 ASSERT_NE(judged.step, Step::Fail) << std::hex << code;
                 ASSERT_NE(judged.step, Step::Done) << std::hex << code;
                 // The thousandth in a row has to wait, so that the loop does not spin.
-                if (retries != 0) ASSERT_NE(judged.step, Step::RetryNow);
+                if (retries != 0) {
+                    ASSERT_NE(judged.step, Step::RetryNow);
+                }
             }
         }
     }
@@ -306,7 +308,9 @@ TEST(Verdict, DeferredSenseReportsALostWrite) {
         const Verdict judged = verdict_of_sense(lost, {.kind = kind});
         EXPECT_TRUE(judged.earlier_write_lost);
         EXPECT_EQ(judged.step, kind == RequestKind::Flush ? Step::Fail : Step::RetryNow);
-        if (kind == RequestKind::Flush) EXPECT_EQ(judged.outcome, Outcome::MediumError);
+        if (kind == RequestKind::Flush) {
+            EXPECT_EQ(judged.outcome, Outcome::MediumError);
+        }
 
         SenseSummary recovered = sense(SenseKey::RecoveredError, 0x0c01);
         recovered.is_deferred = true;
