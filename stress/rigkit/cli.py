@@ -63,45 +63,32 @@ def _ready(progress):
     return the_image
 
 
-COLUMNS = (
-    ("run", 3),
-    ("outcome", 9),
-    ("seconds", 7),
-    ("bogo_ops", 8),
-    ("pages_out", 9),
-    ("pages_in", 9),
-    ("mismatches", 10),
-    ("hung", 4),
-    ("io_err", 6),
-    ("nop_t/o", 7),
-    ("panics", 6),
-    ("locked_kib", 10),
+# Figures that every scenario shows after its own, as (name in Result.figures, heading).
+COMMON_COLUMNS = (
+    ("mismatches", "mismatches"),
+    ("hung_tasks", "hung"),
+    ("io_errors", "io_err"),
+    ("nop_timeouts", "nop_to"),
+    ("panics", "panics"),
+    ("vm_locked_kib", "locked_kib"),
 )
 
 
-def row(number, result):
-    """One line of the summary table as words."""
-    figures = result.figures
-    words = [
-        number,
-        result.outcome,
-        result.seconds,
-        *(figures.get(name) for name in ("bogo_ops", "pages_out", "pages_in", "mismatches")),
-        *(figures.get(name) for name in ("hung_tasks", "io_errors", "nop_timeouts", "panics")),
-        figures.get("vm_locked_kib"),
-    ]
-    return ["-" if word is None else str(word) for word in words]
-
-
-def print_table(results):
-    widths = [width for _, width in COLUMNS]
-    print("  ".join(name.rjust(width) for name, width in COLUMNS))
+def table(results, names):
+    """The summary as lines of text. `names` are the scenario's own figures."""
+    columns = [(name, name) for name in names] + list(COMMON_COLUMNS)
+    rows = [["run", "outcome", "seconds", *(heading for _, heading in columns)]]
     for number, result in enumerate(results, start=1):
-        print("  ".join(word.rjust(width) for word, width in zip(row(number, result), widths)))
+        words = [number, result.outcome, result.seconds]
+        words += [result.figures.get(name) for name, _ in columns]
+        rows.append(["-" if word is None else str(word) for word in words])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(word.rjust(width) for word, width in zip(row, widths)) for row in rows]
+    for number, result in reversed(list(enumerate(results, start=1))):
         if result.reason:
-            print(f"     {result.reason}")
+            lines.insert(number + 1, f"{'':{widths[0]}}  {result.reason}")
     good = sum(result.outcome == "ok" for result in results)
-    print(f"{good} of {len(results)} ok")
+    return [*lines, f"{good} of {len(results)} ok"]
 
 
 def as_json(results, options):
@@ -139,7 +126,7 @@ def run_scenario(arguments):
             Path(arguments.json).write_text(text + "\n")
     kind = ", tuned" if options.tuned else ""
     print(f"{scenario.name}, {options.initiator}{kind}, target {results[0].target}:")
-    print_table(results)
+    print("\n".join(table(results, scenario.figures)))
     for result in results:
         if result.folder:
             print(f"kept: {result.folder}")

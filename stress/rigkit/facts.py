@@ -32,7 +32,7 @@ class Facts:
     lists: dict = field(default_factory=dict)  # every value of a key, in order
     logs: dict = field(default_factory=dict)  # LOG name: lines
     console: dict = field(default_factory=dict)  # counts by CONSOLE_PATTERNS
-    timed_out: bool = False
+    timed_out: str = ""  # which limit the run has passed
     missed: str = ""  # why the rig itself could not do its part
 
     def take_line(self, line):
@@ -104,7 +104,7 @@ def verdict(facts, demands):
     if console.get("io_errors"):
         return "io-error", f"{console['io_errors']} I/O errors on the console"
     if facts.timed_out:
-        return "hung", f"no end within the limit, last phase '{facts.values.get('phase', 'boot')}'"
+        return "hung", f"{facts.timed_out}, last phase '{facts.values.get('phase', 'boot')}'"
     if console.get("hung_tasks") or console.get("stalls"):
         return "hung", "the kernel reports hung tasks"
     if "failed" in facts.values:

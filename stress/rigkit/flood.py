@@ -24,12 +24,12 @@ def main():
     sent = 0
     while not stopping:
         due = int((time.monotonic() - started) * rate)
-        for _ in range(due - sent):
+        while sent < due and not stopping:
             try:
                 sock.send(PAYLOAD)
             except OSError:
-                pass  # ICMP errors come back here; a lost packet still counts as sent
-        sent = due
+                continue  # a pending ICMP error was told instead: nothing was sent
+            sent += 1
         time.sleep(BURST_S)
     print(f"RIG flood_packets_per_s={sent / (time.monotonic() - started):.0f}", flush=True)
 

@@ -89,12 +89,14 @@ def figures(facts, names):
     """The numbers people compare, None where the guest did not live to tell."""
     locked = facts.lists.get("locked_after", facts.lists.get("locked_before"))
     return {
+        **{name: facts.number(name) for name in names},
         "pages_out": facts.difference("pswpout"),
         "pages_in": facts.difference("pswpin"),
+        "packets_in": facts.difference("rx_packets"),
+        "squeeze_touches": facts.number("squeeze_touches"),
         "mismatches": facts.number("mismatches"),
         "min_free_kbytes": facts.number("min_free_kbytes"),
         "vm_locked_kib": locked_kib(locked),
-        **{name: facts.number(name) for name in names},
         **{name: facts.console.get(name, 0) for name in facts_module.CONSOLE_PATTERNS},
     }
 
@@ -112,19 +114,19 @@ class Run:
         self.facts = Facts()
         self.pending = []  # (monotonic time, action)
         self.actions_done = 0
+        self.started = self.phase_since = time.monotonic()
         self.net = self.target = self.guest = self.flood = None
         self.folder = paths.CACHE / f"run-{processes.owner_tag()}-{time.time_ns()}"
 
     def carry_out(self):
-        started = time.monotonic()
         self.folder.mkdir(parents=True)
         try:
             with contextlib.ExitStack() as stack:
                 self._set_up(stack)
-                self._watch(started)
+                self._watch()
         except (RuntimeError, OSError, targets.TargetError) as error:
             self.facts.missed = f"{type(error).__name__}: {error}"
-        result = self._judge(time.monotonic() - started)
+        result = self._judge(time.monotonic() - self.started)
         if self.options.keep or result.outcome == "rig-error":
             (self.folder / "kept").touch()
             result.folder = str(self.folder.relative_to(paths.PROJECT))
@@ -166,14 +168,23 @@ class Run:
             *("rig phase=end", "finish"),
         )
 
-    def _watch(self, started):
-        limit_s = self.scenario.limit_s + self.seconds_load()
+    def _deadline_passed(self, now):
+        """The sentence that says which limit the run has passed; empty for none."""
+        load_s = self.seconds_load()
+        if now - self.started > load_s + self.scenario.limit_s:
+            return f"no end after {load_s + self.scenario.limit_s} s"
+        overrun = self.facts.values.get("phase") == "load" and now - self.phase_since > (
+            load_s + self.scenario.overrun_s
+        )
+        return f"the load has not ended after {load_s + self.scenario.overrun_s} s" if overrun else ""
+
+    def _watch(self):
         beat = time.monotonic() + BEAT_S
         while self.guest.is_running():
             now = time.monotonic()
-            if now - started > limit_s:
-                self.facts.timed_out = True
-                self.progress.say(f"limit of {limit_s} s reached, the guest is stopped")
+            self.facts.timed_out = self._deadline_passed(now)
+            if self.facts.timed_out:
+                self.progress.say(f"{self.facts.timed_out}: the guest is stopped")
                 return
             if now > beat:
                 self.progress.say(f"phase '{self.facts.values.get('phase', 'boot')}'")
@@ -187,9 +198,9 @@ class Run:
             return
         phase = self.facts.values["phase"]
         self.progress.say(f"guest: {phase}")
-        now = time.monotonic()
+        self.phase_since = time.monotonic()
         self.pending += [
-            (now + after, action)
+            (self.phase_since + after, action)
             for at_phase, after, action in self.scenario.actions
             if at_phase == phase
         ]
@@ -210,6 +221,9 @@ class Run:
             "flood-stop": self._stop_flood,
             "target-kill": self.target.kill,
             "target-start": self.target.start,
+            "power-cut": self.target.power_cut,
+            "tell-hold": lambda: self.guest.tell("hold"),
+            "tell-check": lambda: self.guest.tell("check"),
         }
 
     def _start_flood(self):

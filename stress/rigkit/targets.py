@@ -96,6 +96,10 @@ class Target:
     def stop(self):
         processes.stop(self.process)
 
+    def power_cut(self):
+        """Loses the volatile cache and every connection, and comes back at once."""
+        raise TargetError(f"{self.name} cannot lose its power")
+
     def _wait_for_port(self, port):
         def listening():
             if self.process.poll() is not None:

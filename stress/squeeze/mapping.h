@@ -33,7 +33,7 @@ public:
     [[nodiscard]] std::size_t page_count() const noexcept { return words_.size() / kPageWords; }
     /// Page `number` < page_count(). Touching it may sleep for as long as its disk takes.
     [[nodiscard]] PageWords page(std::size_t number) const noexcept {
-        return words_.subspan(number * kPageWords).first<kPageWords>();
+        return words_.subspan(number * kPageWords, kPageWords);
     }
 
 private:

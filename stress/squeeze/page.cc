@@ -1,5 +1,6 @@
 #include "stress/squeeze/page.h"
 
+#include "base/assert.h"
 #include "base/random.h"
 
 namespace holdfast::stress {
@@ -9,7 +10,7 @@ constexpr std::size_t kAddressWord = 0;
 constexpr std::size_t kGenerationWord = 1;
 constexpr std::size_t kSeedWord = 2;
 constexpr std::size_t kFirstFillWord = 3;
-constexpr std::size_t kChecksumWord = kPageWords - 1;
+// The last word is the checksum of all others.
 
 // Odd multipliers with well spread bits (the golden ratio, and xxHash's first prime).
 constexpr std::uint64_t kSpread = 0x9e37'79b9'7f4a'7c15ULL;
@@ -18,7 +19,7 @@ constexpr std::uint64_t kFold = 0x9e37'79b1'85eb'ca87ULL;
 // Position counts, so that two words that changed places are noticed too.
 std::uint64_t checksum(ConstPageWords page) noexcept {
     std::uint64_t sum = kSpread;
-    for (const std::uint64_t word : page.first<kChecksumWord>()) {
+    for (const std::uint64_t word : page.first(page.size() - 1)) {
         sum = (sum ^ word) * kFold;
         sum ^= sum >> 29;
     }
@@ -38,13 +39,13 @@ const char* name_of(PageFault fault) noexcept {
 }
 
 void fill_page(PageWords page, const PageStamp& stamp) noexcept {
+    HF_ASSERT(page.size() >= kWordsMin);
     page[kAddressWord] = stamp.address;
     page[kGenerationWord] = stamp.generation;
     page[kSeedWord] = stamp.seed;
     SplitMix64 stream{stamp.seed ^ (stamp.address * kSpread) ^ (stamp.generation * kFold)};
-    for (std::uint64_t& word : page.subspan<kFirstFillWord, kChecksumWord - kFirstFillWord>())
-        word = stream.next();
-    page[kChecksumWord] = checksum(page);
+    for (std::uint64_t& word : page.subspan(kFirstFillWord)) word = stream.next();
+    page.back() = checksum(page);
 }
 
 PageStamp stamp_in(ConstPageWords page) noexcept {
@@ -55,7 +56,8 @@ PageStamp stamp_in(ConstPageWords page) noexcept {
 
 std::expected<void, PageFault> check_page(ConstPageWords page, const PageStamp& stamp) noexcept {
     using enum PageFault;
-    if (checksum(page) != page[kChecksumWord]) return std::unexpected{Torn};
+    HF_ASSERT(page.size() >= kWordsMin);
+    if (checksum(page) != page.back()) return std::unexpected{Torn};
     const PageStamp found = stamp_in(page);
     if (found.seed != stamp.seed) return std::unexpected{Foreign};
     if (found.address != stamp.address) return std::unexpected{Misplaced};

@@ -2,7 +2,6 @@
 /// stand in the first words, a checksum over everything in the last one. Pure.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -13,9 +12,11 @@ namespace holdfast::stress {
 inline constexpr std::size_t kPageBytes = 4096;
 inline constexpr std::size_t kPageWords = kPageBytes / sizeof(std::uint64_t);
 
-/// One page as its owner sees it. Borrowed; the mapping keeps it alive.
-using PageWords = std::span<std::uint64_t, kPageWords>;
-using ConstPageWords = std::span<const std::uint64_t, kPageWords>;
+/// One page as its owner sees it: kPageWords of memory, or a disk's block of at least kWordsMin.
+/// Borrowed; whoever mapped it keeps it alive.
+using PageWords = std::span<std::uint64_t>;
+using ConstPageWords = std::span<const std::uint64_t>;
+inline constexpr std::size_t kWordsMin = 512 / sizeof(std::uint64_t);
 
 /// What makes one page's content unlike that of every other page and time.
 struct PageStamp {

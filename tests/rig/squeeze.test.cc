@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "stress/squeeze/arguments.h"
+#include "stress/squeeze/ledger.h"
 #include "stress/squeeze/mapping.h"
 #include "stress/squeeze/page.h"
 #include "stress/squeeze/worker.h"
@@ -111,6 +112,75 @@ TEST_F(WorkerTest, AllPagesGetTheirTurnThroughASmallWindow) {
     touch(1000);
     for (std::size_t number = 4; number < 12; ++number)
         EXPECT_NE(stamp_in(mapping->page(number)).generation, 0U) << "page " << number;
+}
+
+using enum AfterCut;
+
+TEST(Ledger, AnAcknowledgedWriteIsNoPromise) {
+    // Goal: a volatile cache may lose what was only acknowledged.
+    Ledger ledger{1};
+    EXPECT_EQ(ledger.write_sent(0), 1U);
+    ledger.write_acknowledged(0, false);
+    EXPECT_EQ(ledger.judge(0, 0), RolledBack);
+    EXPECT_EQ(ledger.judge(0, 1), Newest);
+    EXPECT_EQ(ledger.judge(0, 2), Unsent);
+    EXPECT_EQ(ledger.promised_count(), 0U);
+}
+
+TEST(Ledger, AnAcknowledgedFuaWriteIsAPromise) {
+    // Goal: it must be there, although no flush followed.
+    Ledger ledger{1};
+    ledger.write_sent(0);
+    EXPECT_EQ(ledger.judge(0, 0), RolledBack) << "not acknowledged yet";
+    ledger.write_acknowledged(0, true);
+    EXPECT_EQ(ledger.judge(0, 0), Lost);
+    EXPECT_EQ(ledger.promised_count(), 1U);
+}
+
+TEST(Ledger, AFlushCoversWhatWasAcknowledgedWhenItWasSent) {
+    // Goal: neither a write in flight nor one that came later is promised by it.
+    Ledger ledger{3};
+    for (const std::size_t block : {0U, 1U}) ledger.write_sent(block);
+    ledger.write_acknowledged(0, false);
+    ledger.flush_sent();
+    ledger.write_acknowledged(1, false);
+    ledger.write_sent(2);
+    ledger.write_acknowledged(2, false);
+    ledger.flush_acknowledged();
+    EXPECT_EQ(ledger.judge(0, 0), Lost);
+    EXPECT_EQ(ledger.judge(1, 0), RolledBack);
+    EXPECT_EQ(ledger.judge(2, 0), RolledBack);
+    ledger.flush_sent();
+    ledger.flush_acknowledged();
+    EXPECT_EQ(ledger.judge(1, 0), Lost) << "the next flush covers the rest";
+    EXPECT_EQ(ledger.judge(2, 0), Lost);
+}
+
+TEST(Ledger, AFlushThatIsNotAcknowledgedPromisesNothing) {
+    // Goal: the writes stay unpromised, and the next flush covers them.
+    Ledger ledger{1};
+    ledger.write_sent(0);
+    ledger.write_acknowledged(0, false);
+    ledger.flush_sent();
+    EXPECT_EQ(ledger.judge(0, 0), RolledBack);
+    ledger.flush_sent();
+    ledger.flush_acknowledged();
+    EXPECT_EQ(ledger.judge(0, 0), Lost);
+}
+
+TEST(Ledger, AnyGenerationFromThePromisedToTheLastOneWillDo) {
+    // Goal: overwriting a promised block widens what may be there, upwards only.
+    Ledger ledger{1};
+    for (int i = 0; i < 4; ++i) {
+        ledger.write_sent(0);
+        ledger.write_acknowledged(0, i == 1);
+    }
+    EXPECT_EQ(ledger.judge(0, 0), Lost);
+    EXPECT_EQ(ledger.judge(0, 1), Lost);
+    EXPECT_EQ(ledger.judge(0, 2), RolledBack);
+    EXPECT_EQ(ledger.judge(0, 3), RolledBack);
+    EXPECT_EQ(ledger.judge(0, 4), Newest);
+    EXPECT_EQ(ledger.judge(0, 5), Unsent);
 }
 
 std::expected<void, std::string> parse(std::vector<std::string> words,

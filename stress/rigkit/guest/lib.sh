@@ -38,8 +38,10 @@ wait_for() {
     done
 }
 
-# Reports the counters of /proc/vmstat that tell the story of a storm, with prefix $1.
-report_vmstat() {
+# Reports the counters that tell the story of a storm, with prefix $1.
+report_counters() {
+    read -r packets </sys/class/net/eth0/statistics/rx_packets
+    rig "$1_rx_packets=$packets"
     while read -r name value; do
         case $name in
         pswpin | pswpout | oom_kill | pgmajfault | allocstall_*) rig "$1_$name=$value" ;;
