@@ -70,6 +70,11 @@ public:
         HF_ASSERT(size_ > 0);
         return cells_[head_];
     }
+    /// The i-th from the front.
+    [[nodiscard]] constexpr const T& at(std::size_t i) const noexcept {
+        HF_ASSERT(i < size_);
+        return cells_[(head_ + i) % N];
+    }
     constexpr T pop() noexcept {
         HF_ASSERT(size_ > 0);
         const T taken = cells_[head_];

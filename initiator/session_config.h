@@ -57,7 +57,7 @@ struct OperationalWish {
     std::uint32_t max_burst_bytes = 1024 * 1024;
     std::uint32_t first_burst_bytes = 256 * 1024;
     std::uint16_t max_outstanding_r2t = 4;
-    std::uint16_t time2wait_s = 2;
+    std::uint16_t time2wait_s = 0;  ///< The larger of both sides' wishes holds.
     std::uint16_t time2retain_s = 20;
     bool data_pdu_in_order = true;
     bool data_sequence_in_order = true;
@@ -92,6 +92,7 @@ struct SessionConfig {
     std::uint16_t portal_group = 0xffff;  ///< From discovery; 0xffff: not known, not checked.
     Isid isid{};
     Lun lun{};
+    std::uint32_t first_cmd_sn = 1;  ///< Where CmdSN starts in each session; any value is legal.
     AuthConfig auth;
     OperationalWish wish;
     TimerConfig timers;

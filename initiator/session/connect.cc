@@ -1,0 +1,223 @@
+// Session: from Connect to Ready. Login, probe, fence.
+#include "base/assert.h"
+#include "initiator/session/sabotage.h"
+#include "initiator/session/session.h"
+
+namespace holdfast::initiator {
+
+namespace {
+
+/// A fence whose unit reset failed this often is waited out instead.
+constexpr std::uint16_t kFenceResetsMax = 2;
+/// How many command time-outs the probe of a unit may take in all.
+constexpr std::int64_t kProbeCommands = 2;
+constexpr Cid kCid{0};
+
+/// Asking again will not change the answer: all but a target that is busy (class 3).
+bool is_final(const LoginFailure& failure) noexcept {
+    constexpr unsigned kTargetErrorClass = 3;
+    return failure.error != LoginError::RefusedByTarget || failure.status >> 8 != kTargetErrorClass;
+}
+
+}  // namespace
+
+void Session::connect(Instant now) noexcept {
+    HF_ASSERT(conn_ == ConnState::Free && ring_.empty());
+    if (cleanup_ == CleanupState::CleanupWait) cleanup_event(CleanupEvent::LogoutStarted);
+    conn_event(ConnEvent::ConnectWanted);
+    stage_ = Stage::Connecting;
+    deadlines_.login = now + config_.timers.login;
+    order(OrderKind::Connect);
+}
+
+void Session::transport_up(Instant now, const FreshRandom& random) noexcept {
+    if (stage_ != Stage::Connecting) return;  // Ordered away again in the meantime.
+    conn_event(ConnEvent::TransportUp);
+    stage_ = Stage::LoggingIn;
+    framer_.restart();
+    digests_ = {};
+    status_.start(StatSn{});
+    window_.start(CmdSn{config_.first_cmd_sn});
+    const LoginIdentity identity{.isid = config_.isid,
+                                 .tsih = {},
+                                 .cid = kCid,
+                                 .itt = next_auxiliary_itt(kLoginSlot),
+                                 .cmd_sn = window_.current(),
+                                 .expected_stat_sn = {}};
+    login_.emplace(config_, identity, random, LoginOptions{.offer_md5_only = is_md5_only_});
+    is_login_unsent_ = true;
+    keep_alive_.on_received(now);
+}
+
+void Session::on_login_pdu(Instant now) noexcept {
+    HF_ASSERT(login_.has_value());
+    if (is_login_unsent_) {  // An answer to nothing.
+        note(NoticeKind::LoginViolation, static_cast<std::uint64_t>(LoginError::NotALoginResponse));
+        return lose(now, LossReason::LoginFailed);
+    }
+    const LoginStep step = login_->on_response(framer_.header(), framer_.placed());
+    if (std::holds_alternative<LoginSendNext>(step)) {
+        is_login_unsent_ = true;
+    } else if (const auto* done = std::get_if<LoginDone>(&step)) {
+        on_logged_in(now, *done);
+    } else if (const auto* redirect = std::get_if<LoginRedirect>(&step)) {
+        on_redirect(now, *redirect);
+    } else if (const auto* failure = std::get_if<LoginFailure>(&step)) {
+        on_login_failed(now, *failure);
+    }
+}
+
+void Session::on_login_failed(Instant now, const LoginFailure& failure) noexcept {
+    if (failure.error == LoginError::RefusedByTarget) {
+        note(NoticeKind::LoginRefused, failure.status);
+    } else if (failure.error == LoginError::Chap) {
+        note(NoticeKind::AuthenticationFailed, static_cast<std::uint64_t>(failure.chap));
+    } else {
+        note(NoticeKind::LoginViolation, static_cast<std::uint64_t>(failure.error),
+             static_cast<std::uint64_t>(failure.key));
+    }
+    if (failure.retry_with_md5_only && !is_md5_only_) {
+        is_md5_only_ = true;
+        return leave(OrderKind::Reset, AfterLeaving::ConnectAtOnce);
+    }
+    const bool was_last_portal = losses_in_row_ + 1U >= config_.portals.size();
+    if (!was_ready_ && is_final(failure) && was_last_portal) {
+        return leave(OrderKind::Reset, AfterLeaving::GiveUp);
+    }
+    lose(now, LossReason::LoginFailed);
+}
+
+void Session::on_redirect(Instant now, const LoginRedirect& redirect) noexcept {
+    HF_ASSERT(!redirect.portals.empty());
+    if (!portal_.on_redirect(redirect.portals[0], redirect.is_permanent)) {
+        note(NoticeKind::LoginRefused, redirect.is_permanent ? 0x0102 : 0x0101);
+        return lose(now, LossReason::LoginFailed);
+    }
+    note(NoticeKind::Redirected, redirect.is_permanent ? 2 : 1, portal_.hops());
+    leave(OrderKind::Reset, AfterLeaving::ConnectAtOnce);
+}
+
+void Session::on_logged_in(Instant now, const LoginDone& done) noexcept {
+    conn_event(ConnEvent::LoginAccepted);
+    if (cleanup_ == CleanupState::InCleanup) cleanup_event(CleanupEvent::LogoutDone);
+    if (session_ == SessionState::Failed) session_event(SessionEvent::Reinstated);
+    session_event(SessionEvent::ConnectionLoggedIn);
+    agreed_ = done.parameters;
+    digests_ = agreed_.digests();
+    framer_.agree(digests_, agreed_.max_recv_ours_bytes);
+    status_.start(done.expected_stat_sn);
+    window_.on_target_numbers(done.expected_cmd_sn, done.max_cmd_sn);
+    portal_.on_logged_in();
+    deadlines_.login = Instant::never();
+    keep_alive_.start(now, config_.timers.nop_interval, config_.timers.nop_timeout);
+    send_limit_ = limits_.depth;
+    ++counters_.sessions_established;
+    const auto away = was_ready_ ? (now - lost_at_).ms() : 0;
+    note(NoticeKind::SessionUp, static_cast<std::uint64_t>(away), done.tsih.raw());
+    stage_ = Stage::Probing;
+    start_probe(now);
+}
+
+void Session::start_probe(Instant now) noexcept {
+    HF_ASSERT(!is_probing_ && is_full_feature());
+    is_probing_ = true;
+    probe_ = scsi::ProbeMachine{config_.lun};
+    deadlines_.probe = now + config_.timers.command * kProbeCommands;
+    send_probe_command();
+}
+
+void Session::send_probe_command() noexcept {
+    HF_ASSERT(is_probing_);
+    tasks_.probe().order = 0;
+    tasks_.set_ready_in_order(tasks_.probe());
+}
+
+void Session::on_probe_step(Instant now, scsi::ProbeStep step) noexcept {
+    switch (step) {
+    case scsi::ProbeStep::Continue: return send_probe_command();
+    case scsi::ProbeStep::Wait: deadlines_.probe_again = now + probe_.wait(); return;
+    case scsi::ProbeStep::Ready: return on_probed(now);
+    case scsi::ProbeStep::Failed: return on_probe_failed(now, probe_.error());
+    case scsi::ProbeStep::Violation: return on_violation(now, Violation::SenseMalformed);
+    }
+}
+
+void Session::on_probe_failed(Instant now, ProbeError error) noexcept {
+    note(NoticeKind::ProbeFailed, static_cast<std::uint64_t>(error));
+    stop_probe();
+    if (!was_ready_) return leave(OrderKind::Reset, AfterLeaving::GiveUp);
+    // The unit may come back, as when a target restarts: requests wait.
+    lose(now, LossReason::LoginFailed);
+}
+
+void Session::stop_probe() noexcept {
+    is_probing_ = false;
+    deadlines_.probe = Instant::never();
+    deadlines_.probe_again = Instant::never();
+    Task& task = tasks_.probe();
+    if (task.state != TaskState::Free) tasks_.set_state(task, TaskState::Free);
+}
+
+void Session::on_probed(Instant now) noexcept {
+    const DeviceFacts& found = probe_.facts();
+    stop_probe();
+    if (was_ready_) {
+        const scsi::SameUnit same = scsi::compare_units(facts_, found);
+        if (same == scsi::SameUnit::Other) {
+            is_other_device_ = true;
+            note(NoticeKind::DeviceChanged, 2, found.blocks);
+            note(NoticeKind::ProbeFailed, static_cast<std::uint64_t>(ProbeError::OtherDevice));
+            return lose(now, LossReason::LoginFailed);
+        }
+        if (facts_.blocks != found.blocks) {
+            note(NoticeKind::DeviceChanged, 1, found.blocks);
+            order(OrderKind::DeviceResized);
+        }
+    }
+    is_other_device_ = false;
+    facts_ = found;
+    if (stage_ == Stage::Probing) start_fence(now);
+}
+
+/// Old writes first: nothing is sent again before they can no longer be executed. Design,
+/// invariant 6.
+void Session::start_fence(Instant now) noexcept {
+    stage_ = Stage::Fencing;
+    fence_started_ = now;
+    if (!is_fence_needed_ || is_sabotaged(Sabotage::SkipFence)) {
+        return on_fenced(now, FenceRung::NothingToFence);
+    }
+    if (!config_.owns_unit_alone || fence_failures_ >= kFenceResetsMax) {
+        deadlines_.fence = fence_from_ + config_.timers.fence_wait;
+        return;
+    }
+    is_fence_rung_ = true;
+    start_rung(now, Rung::UnitReset);
+}
+
+void Session::on_fenced(Instant now, FenceRung rung) noexcept {
+    HF_ASSERT(stage_ == Stage::Fencing);
+    if (was_ready_) {
+        const auto took = rung == FenceRung::NothingToFence ? Duration{} : now - fence_started_;
+        note(NoticeKind::Fenced, static_cast<std::uint64_t>(rung),
+             static_cast<std::uint64_t>(took.ms()));
+    }
+    is_fence_needed_ = false;
+    fence_failures_ = 0;
+    go_ready(now);
+}
+
+void Session::go_ready(Instant now) noexcept {
+    HF_ASSERT(stage_ == Stage::Fencing && facts_.blocks > 0);
+    stage_ = Stage::Ready;
+    deadlines_.attach = Instant::never();
+    deadlines_.replacement = Instant::never();
+    is_failing_fast_ = false;
+    if (!was_ready_) {
+        was_ready_ = true;
+        order(OrderKind::DeviceReady);
+    }
+    on_departure_progress(now);
+}
+
+}  // namespace holdfast::initiator

@@ -1,0 +1,108 @@
+#include "initiator/engine.h"
+
+#include "base/assert.h"
+#include "initiator/session/session.h"
+
+namespace holdfast::initiator {
+
+namespace {
+
+/// The only connection of a session. RFC 7143 allows more; see README.
+void check(ConnIndex conn) noexcept {
+    HF_ASSERT(conn == ConnIndex{0});
+}
+
+}  // namespace
+
+static_assert(Engine::kRxSpansMax >= Framer::kSpansMax);
+static_assert(Engine::kTxSpansMax == TransmitRing::kPiecesMax);
+
+void Engine::add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept {
+    Session::add_to_plan(plan, limits);
+}
+
+Engine::Engine(const SessionConfig& config, const EngineLimits& limits,
+               reserve::Region& region) noexcept
+    : session_(region.make<Session>(config, limits, region)) {}
+
+Engine::~Engine() {
+    session_.~Session();
+}
+
+void Engine::start(Instant now) noexcept {
+    session_.start(now);
+}
+
+void Engine::stop(Instant now) noexcept {
+    session_.stop(now);
+}
+
+void Engine::transport_up(ConnIndex conn, Instant now, const FreshRandom& random) noexcept {
+    check(conn);
+    session_.transport_up(now, random);
+}
+
+void Engine::transport_lost(ConnIndex conn, Instant now) noexcept {
+    check(conn);
+    session_.transport_lost(now);
+}
+
+std::span<std::span<std::byte>> Engine::rx_spaces(ConnIndex conn,
+                                                  std::span<std::span<std::byte>> out) noexcept {
+    check(conn);
+    return session_.rx_spaces(out);
+}
+
+void Engine::rx_filled(ConnIndex conn, Instant now, std::size_t bytes) noexcept {
+    check(conn);
+    session_.rx_filled(now, bytes);
+}
+
+std::span<std::span<const std::byte>> Engine::tx_spans(
+    ConnIndex conn, Instant now, std::span<std::span<const std::byte>> out) noexcept {
+    check(conn);
+    return session_.tx_spans(now, out);
+}
+
+void Engine::tx_sent(ConnIndex conn, Instant now, std::size_t bytes) noexcept {
+    check(conn);
+    session_.tx_sent(now, bytes);
+}
+
+Submitted Engine::submit(Instant now, const Request& request) noexcept {
+    return session_.submit(now, request);
+}
+
+std::optional<Completion> Engine::poll_completion() noexcept {
+    return session_.poll_completion();
+}
+
+std::optional<Order> Engine::poll_order() noexcept {
+    return session_.poll_order();
+}
+
+std::optional<Notice> Engine::poll_notice() noexcept {
+    return session_.poll_notice();
+}
+
+Instant Engine::next_wake() const noexcept {
+    return session_.next_wake();
+}
+
+void Engine::wake(Instant now, Duration late) noexcept {
+    session_.wake(now, late);
+}
+
+SessionPhase Engine::phase() const noexcept {
+    return session_.phase();
+}
+
+const DeviceFacts& Engine::facts() const noexcept {
+    return session_.facts();
+}
+
+const EngineCounters& Engine::counters() const noexcept {
+    return session_.counters();
+}
+
+}  // namespace holdfast::initiator

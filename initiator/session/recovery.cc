@@ -1,0 +1,298 @@
+// Session: loss and what follows, the ladder, logout, the end.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "initiator/session/session.h"
+
+namespace holdfast::initiator {
+
+namespace {
+
+constexpr int kDoublingsMax = 20;  // Of the reconnect wait, which is capped long before.
+
+}  // namespace
+
+void Session::conn_event(ConnEvent event) noexcept {
+    const auto step_taken = step(conn_, event);
+    HF_ASSERT(step_taken.has_value());  // What peers can cause is checked before.
+    conn_ = step_taken->to;
+    if (conn_ == ConnState::CleanupWait) {
+        // The next connection is another instance; this one goes through the cleanup diagram.
+        cleanup_ = CleanupState::CleanupWait;
+        conn_ = ConnState::Free;
+    }
+}
+
+void Session::cleanup_event(CleanupEvent event) noexcept {
+    const auto step_taken = step(cleanup_, event);
+    HF_ASSERT(step_taken.has_value());
+    cleanup_ = step_taken->to;
+}
+
+void Session::session_event(SessionEvent event) noexcept {
+    const auto step_taken = step(session_, event);
+    HF_ASSERT(step_taken.has_value());
+    session_ = step_taken->to;
+}
+
+/// The session cannot go on. Nothing is sent or taken in any more; tasks stay as they are until the
+/// transport has let go of their buffers.
+void Session::lose(Instant now, LossReason reason) noexcept {
+    if (!has_transport()) return;
+    const AfterLeaving after = after_loss();
+    on_loss(now, reason);
+    leave(OrderKind::Reset, after);
+}
+
+/// A logout that was already under way is not tried again on a new session.
+Session::AfterLeaving Session::after_loss() const noexcept {
+    const bool is_last_step = departure_ == Departure::Stopping && conn_ == ConnState::InLogout;
+    return is_last_step ? AfterLeaving::Stop : AfterLeaving::Reconnect;
+}
+
+void Session::on_loss(Instant now, LossReason reason) noexcept {
+    const bool was_up = is_full_feature();
+    note(NoticeKind::SessionLost, static_cast<std::uint64_t>(reason), counters_.requests_in_flight);
+    conn_event(ConnEvent::TransportLost);
+    if (was_up) {
+        ++counters_.sessions_lost;
+        session_event(SessionEvent::Failure);
+        time2wait_ = std::max(time2wait_, Duration::from_s(agreed_.time2wait_s));
+        if (stage_ == Stage::Ready) lost_at_ = now;
+    } else {
+        if (cleanup_ == CleanupState::InCleanup) cleanup_event(CleanupEvent::LogoutFailed);
+        portal_.on_failed(config_);
+    }
+    if (was_ready_ && deadlines_.replacement.is_never() && !is_failing_fast_) {
+        deadlines_.replacement = now + config_.timers.replacement;
+    }
+}
+
+void Session::leave(OrderKind how, AfterLeaving after) noexcept {
+    HF_ASSERT(has_transport());
+    if (conn_ != ConnState::Free) conn_event(ConnEvent::TransportLost);
+    stop_everything();
+    order(how);
+    stage_ = Stage::Leaving;
+    after_leaving_ = after;
+}
+
+/// Disarms whatever belongs to a connection.
+void Session::stop_everything() noexcept {
+    if (is_probing_) stop_probe();
+    keep_alive_.stop();
+    if (is_fence_rung_) ++fence_failures_;
+    is_fence_rung_ = false;
+    rung_ = Rung::None;
+    rung_unsent_ = false;
+    logout_unsent_ = false;
+    is_login_unsent_ = false;
+    nop_answers_.clear();
+    for (Instant* at :
+         {&deadlines_.login, &deadlines_.fence, &deadlines_.task_management,
+          &deadlines_.task_management_again, &deadlines_.window, &deadlines_.logout}) {
+        *at = Instant::never();
+    }
+    if (departure_ == Departure::AskedByTarget) {
+        departure_ = Departure::None;
+        deadlines_.settle = Instant::never();
+    }
+}
+
+void Session::transport_lost(Instant now) noexcept {
+    if (stage_ == Stage::Leaving) return on_transport_gone(now);
+    if (!has_transport()) return;
+    if (stage_ == Stage::LoggingIn && login_->on_transport_lost() && !is_md5_only_) {
+        is_md5_only_ = true;
+    }
+    after_leaving_ = after_loss();
+    on_loss(now, LossReason::TransportLost);
+    stop_everything();
+    stage_ = Stage::Leaving;
+    on_transport_gone(now);
+}
+
+/// The transport holds nothing of ours any more: now buffers may change hands.
+void Session::on_transport_gone(Instant now) noexcept {
+    HF_ASSERT(stage_ == Stage::Leaving);
+    ring_.clear();
+    out_queue_.clear();
+    framer_.restart();
+    is_receiving_ = false;
+    requeue_all(now);
+    const bool is_over = departure_ == Departure::Stopping && is_settled();
+    if (is_over || after_leaving_ == AfterLeaving::Stop) return end_session();
+    switch (after_leaving_) {
+    case AfterLeaving::ConnectAtOnce: return connect(now);
+    case AfterLeaving::GiveUp: return give_up();
+    case AfterLeaving::Reconnect:
+    case AfterLeaving::Stop: break;
+    }
+    schedule_reconnect(now);
+}
+
+void Session::requeue_all(Instant now) noexcept {
+    for (Task& task : tasks_.requests()) {
+        task.loans = 0;
+        if (task.state == TaskState::Ending) finish(task);
+        if (task.state != TaskState::Sent) continue;
+        if (changes_the_unit(task.request.kind)) {
+            is_fence_needed_ = true;
+            fence_from_ = now;
+        }
+        ++counters_.retries;
+        tasks_.set_ready_in_order(task);
+        if (is_failing_fast_) complete(task, is_other_device_ ? Outcome::Gone : Outcome::TimedOut);
+    }
+    tasks_.probe().loans = 0;
+    HF_ASSERT(tasks_.sent_count() == 0);
+}
+
+void Session::schedule_reconnect(Instant now) noexcept {
+    // The first try is immediate: most losses are a cable or a restart that is over soon.
+    Duration wait{};
+    if (losses_in_row_ > 0) {
+        const int doublings = std::min<int>(losses_in_row_ - 1, kDoublingsMax);
+        wait = std::min(config_.timers.reconnect_min * (std::int64_t{1} << doublings),
+                        config_.timers.reconnect_max);
+    }
+    wait = std::max(wait, time2wait_);
+    time2wait_ = Duration{};
+    if (losses_in_row_ != UINT16_MAX) ++losses_in_row_;
+    if (!was_ready_ && deadlines_.attach <= now + wait) return give_up();
+    note(NoticeKind::ConnectFailed, losses_in_row_, static_cast<std::uint64_t>(wait.ms()));
+    stage_ = Stage::Waiting;
+    deadlines_.reconnect = now + wait;
+}
+
+void Session::give_up() noexcept {
+    HF_ASSERT(!was_ready_);
+    deadlines_ = Deadlines{};
+    stage_ = Stage::Ended;
+    order(OrderKind::GaveUp);
+}
+
+void Session::end_session() noexcept {
+    deadlines_ = Deadlines{};
+    fail_waiting(Outcome::Gone);
+    stage_ = Stage::Ended;
+    order(OrderKind::Stopped);
+}
+
+void Session::stop(Instant now) noexcept {
+    if (stage_ == Stage::Ended) return;
+    if (stage_ == Stage::Idle) return end_session();
+    const bool is_second = departure_ == Departure::Stopping;
+    departure_ = Departure::Stopping;
+    if (is_second || !was_ready_ || (stage_ != Stage::Ready && is_settled())) return hurry();
+    deadlines_.settle = now + config_.timers.logout;
+    on_departure_progress(now);
+}
+
+/// The end without the target's consent.
+void Session::hurry() noexcept {
+    if (stage_ == Stage::Leaving) {
+        after_leaving_ = AfterLeaving::Stop;
+    } else if (has_transport()) {
+        if (session_ == SessionState::LoggedIn) session_event(SessionEvent::Failure);
+        leave(OrderKind::Reset, AfterLeaving::Stop);
+    } else {
+        end_session();
+    }
+}
+
+/// Asked for by the target, within so much time. Another request buys no extra time (T12, T14).
+void Session::on_logout_asked(Instant now, Duration within) noexcept {
+    conn_event(ConnEvent::LogoutAskedByTarget);
+    if (departure_ != Departure::None) return;
+    departure_ = Departure::AskedByTarget;
+    // Half for outstanding answers, half for the logout itself.
+    const Duration bound = std::min(within, config_.timers.logout);
+    deadlines_.settle = now + Duration::from_ns(bound.ns() / 2);
+    on_departure_progress(now);
+}
+
+void Session::on_departure_progress(Instant now) noexcept {
+    if (departure_ == Departure::None) return;
+    const bool is_late = deadlines_.settle <= now;
+    if (stage_ != Stage::Ready) {
+        if (is_late && departure_ == Departure::Stopping) hurry();
+        return;
+    }
+    if (conn_ == ConnState::InLogout) return;
+    const bool is_quiet =
+        departure_ == Departure::Stopping ? is_settled() : tasks_.sent_count() == 0;
+    if (!is_quiet && !is_late) return;
+    conn_event(ConnEvent::LogoutWanted);
+    logout_unsent_ = true;
+    deadlines_.settle = Instant::never();
+    deadlines_.logout = now + config_.timers.logout;
+}
+
+void Session::on_logged_out() noexcept {
+    conn_event(ConnEvent::LogoutAccepted);
+    session_event(SessionEvent::Closed);
+    const bool is_end = departure_ == Departure::Stopping;
+    leave(OrderKind::Close, is_end ? AfterLeaving::Stop : AfterLeaving::ConnectAtOnce);
+}
+
+void Session::on_command_timeout(Instant now, Task& task) noexcept {
+    task.timed_out = true;
+    note(NoticeKind::CommandTimeout, task.index,
+         static_cast<std::uint64_t>((now - task.sent_at).ms()));
+    if (tasks_.is_probe(task)) return lose(now, LossReason::TaskManagementFailed);
+    aborted_itt_ = TaskTable::itt_of(task);
+    aborted_cmd_sn_ = task.cmd_sn;
+    climb(now, RungEvent::CommandTimedOut);
+}
+
+void Session::start_rung(Instant now, Rung rung) noexcept {
+    HF_ASSERT(rung != Rung::None);
+    rung_ = rung;
+    rung_unsent_ = true;
+    rung_itt_ = next_auxiliary_itt(kManagementSlot);
+    Duration patience = config_.timers.abort_task;
+    if (rung == Rung::UnitReset) patience = config_.timers.lun_reset;
+    if (rung == Rung::TargetReset) patience = config_.timers.target_reset;
+    deadlines_.task_management = now + patience;
+}
+
+void Session::climb(Instant now, RungEvent event) noexcept {
+    if (is_fence_rung_) return on_fence_answer(now, event);
+    const RungStep taken = step(rung_, event, config_.owns_unit_alone);
+    if (taken.to == Rung::None) {
+        rung_ = Rung::None;
+        rung_unsent_ = false;
+        deadlines_.task_management = Instant::never();
+        deadlines_.task_management_again = Instant::never();
+    }
+    switch (taken.action) {
+    case RungAction::None: return;
+    case RungAction::SendRequest: return start_rung(now, taken.to);
+    case RungAction::RetryTask:
+        // Its own answer may have come first; then there is nothing left to do.
+        if (Task* task = tasks_.find_sent(aborted_itt_)) retry(now, *task, Duration{});
+        return;
+    case RungAction::RetryAll:
+        for (Task& task : tasks_.requests()) {
+            if (task.state == TaskState::Sent) retry(now, task, Duration{});
+        }
+        return;
+    case RungAction::DropSession:
+        if (event == RungEvent::TaskUnknown && tasks_.find_sent(aborted_itt_) == nullptr) return;
+        return lose(now, LossReason::TaskManagementFailed);
+    }
+}
+
+void Session::on_fence_answer(Instant now, RungEvent event) noexcept {
+    HF_ASSERT(is_fence_rung_ && stage_ == Stage::Fencing);
+    if (event == RungEvent::NoAnswer) return lose(now, LossReason::TaskManagementFailed);
+    is_fence_rung_ = false;
+    rung_ = Rung::None;
+    rung_unsent_ = false;
+    deadlines_.task_management = Instant::never();
+    if (event == RungEvent::Complete) return on_fenced(now, FenceRung::LogicalUnitReset);
+    deadlines_.fence = fence_from_ + config_.timers.fence_wait;
+}
+
+}  // namespace holdfast::initiator

@@ -1,0 +1,30 @@
+/// Faults planted on purpose, so that the simulator can show that it would notice them. Only the
+/// simulator's own build of the engine defines HF_SABOTAGE; everywhere else is_sabotaged() is the
+/// constant false and nothing of this is compiled.
+#pragma once
+
+#include <cstdint>
+
+namespace holdfast::initiator {
+
+enum class Sabotage : std::uint8_t {
+    None,
+    SkipFence,         ///< Sends requests again without proving the end of the old ones.
+    RetryWhileOut,     ///< Sends a timed-out request again without aborting it.
+    AcknowledgeEarly,  ///< ExpStatSN one ahead.
+    IgnoreDataDigest,  ///< Takes payloads whose digest is wrong.
+    CompleteOnLoss,    ///< Reports writes as done when the session is lost.
+};
+
+#if defined(HF_SABOTAGE)
+extern Sabotage planted_sabotage;
+[[nodiscard]] inline bool is_sabotaged(Sabotage kind) noexcept {
+    return planted_sabotage == kind;
+}
+#else
+[[nodiscard]] constexpr bool is_sabotaged(Sabotage) noexcept {
+    return false;
+}
+#endif
+
+}  // namespace holdfast::initiator
