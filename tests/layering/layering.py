@@ -169,7 +169,8 @@ def cycle_breaches(files):
 def symbol_breaches(build):
     archives = [a for folder in PURE_ARCHIVES for a in sorted((build / folder).rglob("lib*.a"))]
     for archive in archives:
-        listing = subprocess.run(["nm", "-uC", archive], capture_output=True, text=True, check=False)
+        listing = subprocess.run(["nm", "-uC", archive], stdout=subprocess.PIPE, text=True,
+                                 check=False)
         member = ""
         for line in listing.stdout.splitlines():
             if line.endswith(":"):

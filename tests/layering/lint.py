@@ -57,7 +57,7 @@ def header_breaches(name, lines):
 
 
 def comment_of_test(lines, index):
-    """The comment lines right above the test at lines[index], and those that its body begins with."""
+    """Comment lines right above the test at lines[index], and those its body begins with."""
     comment = []
     above = index - 1
     while above >= 0 and lines[above].lstrip().startswith("//"):
