@@ -120,19 +120,26 @@ class Run:
 
     def carry_out(self):
         self.folder.mkdir(parents=True)
+        keep = self.options.keep
         try:
-            with contextlib.ExitStack() as stack:
-                self._set_up(stack)
-                self._watch()
-        except (RuntimeError, OSError, targets.TargetError) as error:
-            self.facts.missed = f"{type(error).__name__}: {error}"
-        result = self._judge(time.monotonic() - self.started)
-        if self.options.keep or result.outcome == "rig-error":
+            try:
+                with contextlib.ExitStack() as stack:
+                    self._set_up(stack)
+                    self._watch()
+            except (RuntimeError, OSError, targets.TargetError) as error:
+                self.facts.missed = f"{type(error).__name__}: {error}"
+            result = self._judge(time.monotonic() - self.started)
+            keep = keep or result.outcome == "rig-error"
+        finally:
+            self._put_away(keep)
+        result.folder = str(self.folder.relative_to(paths.PROJECT)) if keep else ""
+        return result
+
+    def _put_away(self, keep):
+        if keep:
             (self.folder / "kept").touch()
-            result.folder = str(self.folder.relative_to(paths.PROJECT))
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
-        return result
 
     def _set_up(self, stack):
         self.net = stack.enter_context(network.Network())

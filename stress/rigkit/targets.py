@@ -24,9 +24,11 @@ class TargetError(Exception):
 
 
 def sweep_leftovers():
-    """Removes memory disks of rigs that are gone."""
+    """Removes memory disks and control sockets of rigs that are gone."""
     for path in MEMORY_DISKS.glob(f"{DISK_PREFIX}*"):
-        if not processes.is_alive(network.owner_of(path.name)):
+        owner = network.owner_of(path.name)
+        if not processes.is_alive(owner):
+            Tgt.remove_sockets(Tgt.control_of(owner))
             path.unlink(missing_ok=True)
 
 
@@ -118,13 +120,21 @@ class Tgt(Target):
 
     def __init__(self, net, log_folder, size_mib):
         super().__init__(net, log_folder, size_mib)
-        # One control socket per run, unique on the machine. tgtd takes 16 bits of it.
-        owner = network.owner_of(net.name).partition("-")[0]
-        self.control = 1000 + int(owner) % 60000
+        self.control = self.control_of(network.owner_of(net.name))
+
+    @staticmethod
+    def control_of(owner):
+        """The number of the control socket, of the run alone. tgtd takes 1 to 32767."""
+        return 1000 + int(owner.partition("-")[0]) % 31000
+
+    @staticmethod
+    def remove_sockets(control):
+        """Removes what a tgtd that was killed leaves behind; the next one would stumble over it."""
+        for stale in Path("/var/run/tgtd").glob(f"socket.{control}*"):
+            stale.unlink(missing_ok=True)
 
     def command(self):
-        for stale in Path("/var/run/tgtd").glob(f"socket.{self.control}*"):
-            stale.unlink()
+        self.remove_sockets(self.control)
         portal = f"portal={network.HOST_ADDRESS}:{ISCSI_PORT}"
         return ["tgtd", "-f", "-C", str(self.control), "--iscsi", portal]
 
@@ -140,8 +150,7 @@ class Tgt(Target):
 
     def stop(self):
         super().stop()
-        for stale in Path("/var/run/tgtd").glob(f"socket.{self.control}*"):
-            stale.unlink(missing_ok=True)
+        self.remove_sockets(self.control)
 
 
 class Nbd(Target):
