@@ -66,8 +66,9 @@ public:
     [[nodiscard]] bool equals(std::span<const std::byte> other) const noexcept;
 
 private:
-    friend ChapDigest chap_response(ChapAlgorithm, std::uint8_t, std::string_view,
-                                    std::span<const std::byte>) noexcept;
+    friend ChapDigest chap_response(ChapAlgorithm algorithm, std::uint8_t identifier,
+                                    std::string_view secret,
+                                    std::span<const std::byte> challenge) noexcept;
     std::array<std::byte, kChapDigestBytesMax> cells_{};
     std::size_t size_ = 0;
 };

@@ -126,30 +126,37 @@ private:
     /// What the security stage waits for. Section 12.1.3.
     enum class Security : std::uint8_t {
         MethodOffered,      // AuthMethod is due.
+        MethodChosen,       // CHAP, or None; the step that brought the answer is not over.
         AlgorithmsOffered,  // CHAP_A, CHAP_I and CHAP_C are due.
         ResponseSent,       // Mutual: CHAP_N and CHAP_R are due.
         Finished,
     };
 
     [[nodiscard]] bool requires_chap() const noexcept { return config_.auth.to_target.is_set(); }
+    [[nodiscard]] bool is_leading() const noexcept { return identity_.tsih == Tsih{}; }
+    [[nodiscard]] LoginStage wanted_stage() const noexcept;
     [[nodiscard]] bool may_retry_with_md5_only() const noexcept;
+    void declare(KeyId id, std::string_view value) noexcept;
     void write_first_text() noexcept;
-    void write_operational_text() noexcept;
-    [[nodiscard]] LoginStep on_success(const LoginResponseView& response,
-                                       std::span<const std::byte> data) noexcept;
+
+    [[nodiscard]] LoginStep judge(Bhs header, std::span<const std::byte> data) noexcept;
     [[nodiscard]] LoginStep on_refusal(const LoginResponseView& response,
                                        std::span<const std::byte> data) noexcept;
-    [[nodiscard]] LoginStep on_redirect(const LoginResponseView& response,
+    [[nodiscard]] LoginStep on_redirect(bool is_permanent,
                                         std::span<const std::byte> data) noexcept;
-    [[nodiscard]] std::optional<LoginFailure> judge_header(
+    [[nodiscard]] LoginStep on_success(const LoginResponseView& response,
+                                       std::span<const std::byte> data) noexcept;
+    [[nodiscard]] LoginStep on_final(const LoginResponseView& response) noexcept;
+    [[nodiscard]] LoginStep send_next() noexcept;
+
+    [[nodiscard]] std::optional<LoginError> judge_header(
         const LoginResponseView& response) const noexcept;
     [[nodiscard]] std::optional<LoginFailure> take_text(std::string_view text) noexcept;
     [[nodiscard]] std::optional<LoginFailure> take_pair(const TextPair& pair) noexcept;
-    [[nodiscard]] std::optional<LoginFailure> take_auth_method(std::string_view value) noexcept;
-    [[nodiscard]] std::optional<LoginFailure> advance_security(bool is_transit) noexcept;
-    [[nodiscard]] LoginStep on_transit(const LoginResponseView& response) noexcept;
-    [[nodiscard]] LoginStep on_final(const LoginResponseView& response) noexcept;
+    [[nodiscard]] std::optional<LoginError> take_auth_method(std::string_view value) noexcept;
+    [[nodiscard]] std::optional<LoginFailure> end_security_step() noexcept;
     [[nodiscard]] LoginFailure failure(LoginError error, KeyId key = KeyId::Unknown) const noexcept;
+    [[nodiscard]] LoginFailure chap_failure(ChapError error, KeyId key) const noexcept;
 
     const SessionConfig& config_;
     const LoginIdentity identity_;
@@ -157,7 +164,7 @@ private:
     State state_ = State::RequestDue;
     LoginStage stage_ = LoginStage::Security;
     Security security_ = Security::MethodOffered;
-    bool wants_transit_ = false;
+    bool wants_transit_ = false;        ///< T of our requests from now on (LOG-14).
     bool is_continuation_due_ = false;  ///< The last response had C=1: an empty request follows.
     std::uint32_t requests_ = 0;
     StatSn expected_stat_sn_;

@@ -44,29 +44,40 @@ enum class KeyAnswer : std::uint8_t {
 inline constexpr std::uint32_t kDigestNone = 0;
 inline constexpr std::uint32_t kDigestCrc32c = 1;
 
-/// Where a negotiation stands: it decides which keys may come. Section 13.
-enum class NegotiationStage : std::uint8_t { Security, Operational, FullFeature };
+/// Which negotiation this is: it decides which keys may come and what holds before it. Section 13.
+enum class NegotiationKind : std::uint8_t {
+    LeadingLogin,  ///< Of the first connection of a session: everything starts at its default.
+    AddedLogin,    ///< Of a further connection: LO keys are neither offered nor taken.
+    FullFeature,   ///< A text sequence afterwards: LO and IO keys are refused.
+};
 
-/// See the file comment.
+/// The part of the login that a key came in. Section 12.
+enum class KeyStage : std::uint8_t { Security, Operational };
+
+/// See the file comment. One object serves one login, or one text sequence.
 class Negotiation {
 public:
-    /// `leading`: the first connection of a session; on others LO keys are neither offered nor
-    /// taken. `session`: what the session agreed, when not leading; else the defaults apply.
-    Negotiation(const OperationalWish& wish, SessionType type, bool leading,
-                const NegotiatedParameters* session) noexcept;
+    /// `session`: what holds already, for AddedLogin and FullFeature. Copied.
+    Negotiation(const OperationalWish& wish, SessionType type, NegotiationKind kind,
+                const NegotiatedParameters& session) noexcept;
 
-    /// Writes all offers and declarations of the operational stage. Once.
+    /// Writes all offers and declarations of the operational stage, for a login. Once.
     void offer(TextOut& out) noexcept;
 
-    /// Judges what does not depend on the value: stage, sender, repetition. For the keys of the
-    /// security exchange too, whose values are taken elsewhere.
-    [[nodiscard]] std::optional<LoginError> admit(KeyId id, NegotiationStage stage) noexcept;
+    /// Notes a declaration that the caller has sent itself (names, session type, alias): the target
+    /// may answer one, though it may not send the key.
+    void note_declared(KeyId id) noexcept { at(id).is_offered = true; }
 
-    /// Takes one admitted pair; an answer that is due is written to `out`.
-    [[nodiscard]] std::optional<LoginError> take(KeyId id, const TextPair& pair,
+    /// Judges a pair of the security exchange as far as its value does not matter: stage and
+    /// repetition. The value is the caller's.
+    [[nodiscard]] std::optional<LoginError> admit(KeyId id, KeyStage stage,
+                                                  std::string_view value) noexcept;
+
+    /// Takes one pair; an answer that is due is written to `out`.
+    [[nodiscard]] std::optional<LoginError> take(const TextPair& pair, KeyStage stage,
                                                  TextOut& out) noexcept;
 
-    /// The end: checks what holds between keys, and hands out all values.
+    /// The end: checks what holds between keys, and hands out all values together.
     [[nodiscard]] std::expected<NegotiatedParameters, LoginError> conclude() const noexcept;
 
     [[nodiscard]] KeyAnswer answer_of(KeyId id) const noexcept { return at(id).answer; }
@@ -91,7 +102,9 @@ private:
     }
     [[nodiscard]] std::uint32_t wished(KeyId id) const noexcept;
     [[nodiscard]] bool is_offerable(const KeySpec& spec) const noexcept;
-    void write_offer(const KeySpec& spec, TextOut& out) noexcept;
+    [[nodiscard]] std::optional<std::string_view> refusal_of(const KeySpec& spec) const noexcept;
+    void set_active_from(const NegotiatedParameters& session) noexcept;
+    [[nodiscard]] std::optional<LoginError> take_word(const KeySpec& spec, KeyAnswer word) noexcept;
     [[nodiscard]] std::optional<LoginError> take_answer(const KeySpec& spec,
                                                         std::string_view value) noexcept;
     [[nodiscard]] std::optional<LoginError> take_proposal(const KeySpec& spec,
@@ -99,12 +112,13 @@ private:
                                                           TextOut& out) noexcept;
     [[nodiscard]] std::optional<LoginError> take_declaration(const KeySpec& spec,
                                                              std::string_view value) noexcept;
-    [[nodiscard]] bool is_on(KeyId id) const noexcept { return at(id).active != 0; }
+    [[nodiscard]] bool is_on(KeyId id) const noexcept { return active(id) != 0; }
+    [[nodiscard]] std::uint32_t active(KeyId id) const noexcept;
 
     const OperationalWish wish_;
     const SessionType type_;
-    const bool leading_;
-    const NegotiatedParameters base_;
+    const NegotiationKind kind_;
+    NegotiatedParameters base_;
     std::array<KeyState, kKeyCount> keys_{};
     std::optional<std::uint16_t> target_portal_group_;
     FixedString<255> target_alias_;

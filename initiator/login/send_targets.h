@@ -65,7 +65,8 @@ private:
     /// What we know of the record that is being read.
     enum class Record : std::uint8_t { None, Illegal, WithoutAddress, WithAddress };
 
-    [[nodiscard]] std::optional<Finding> take_pair(std::string_view pair) noexcept;
+    [[nodiscard]] std::optional<Finding> end_pair() noexcept;
+    [[nodiscard]] std::optional<Finding> take_record_end() noexcept;
     [[nodiscard]] std::optional<Finding> take_name(std::string_view name) noexcept;
     [[nodiscard]] std::optional<Finding> take_address(std::string_view address) noexcept;
 

@@ -39,7 +39,8 @@ private:
     std::string_view left_;
 };
 
-/// True for a standard-label, and for the one name with a hash sign, X#NodeArchitecture.
+/// True for a standard-label, and for the keys of the table that are none: X#NodeArchitecture has a
+/// hash sign, iSCSIProtocolLevel and iSERHelloRequired begin with a small letter.
 [[nodiscard]] bool is_key_name(std::string_view key) noexcept;
 
 /// Joins the data segments of responses with C=1 and the one with C=0 that ends them. A pair may be
