@@ -249,6 +249,7 @@ void Driver::follow(const initiator::Order& order, Instant now) noexcept {
     TcpSocket& socket = sockets_[order.conn.raw()];
     switch (order.kind) {
     case Connect: {
+        last_portal_ = order.portal;
         const auto address =
             netpath::SocketAddress::from_text(order.portal.host.view(), order.portal.port);
         // A redirect may name a host; nobody here resolves names.

@@ -99,6 +99,8 @@ public:
 
     /// The tag's own buffer: request_bytes_max bytes, page-aligned.
     [[nodiscard]] std::span<std::byte> buffer(std::uint16_t tag) noexcept;
+    /// All of them, tag after tag.
+    [[nodiscard]] std::span<std::byte> buffers() noexcept { return buffers_; }
     [[nodiscard]] initiator::Submitted submit(const initiator::Request& request) noexcept;
     [[nodiscard]] std::optional<initiator::Completion> poll_completion() noexcept;
     [[nodiscard]] std::optional<initiator::Notice> poll_notice() noexcept;
@@ -107,6 +109,8 @@ public:
     [[nodiscard]] const initiator::EngineCounters& engine_counters() const noexcept;
     [[nodiscard]] const DriverCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] initiator::SessionPhase phase() const noexcept;
+    /// The portal of the last connect; port 0: none yet.
+    [[nodiscard]] const initiator::Portal& last_portal() const noexcept { return last_portal_; }
     [[nodiscard]] netpath::Ring& ring() noexcept { return ring_; }
     /// First of the extra_files places.
     [[nodiscard]] netpath::FileSlot first_extra_file() const noexcept { return first_extra_file_; }
@@ -137,6 +141,7 @@ private:
     std::uint32_t request_bytes_max_ = 0;
     DriverState state_ = DriverState::Opening;
     bool resized_ = false;
+    initiator::Portal last_portal_{.host = {}, .port = 0};
     netpath::FileSlot first_extra_file_{};
     DriverCounters counters_;
 };

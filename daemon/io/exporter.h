@@ -57,6 +57,8 @@ class Exporter : public ForeignCompletions {
 public:
     /// Takes a request's end. The tag is free for the engine again.
     virtual void on_request_done(const initiator::Completion& completion, Instant now) noexcept = 0;
+    /// Every completion of this turn was handed in.
+    virtual void on_turn_end(Instant now) noexcept = 0;
     /// The unit's capacity changed.
     virtual void on_resized() noexcept = 0;
     /// Stops taking requests; phase() becomes Stopped when those that were taken are answered.

@@ -47,6 +47,7 @@ public:
 
     void on_completed(const netpath::Completed& completed, Instant now) noexcept override;
     void on_request_done(const initiator::Completion& completion, Instant now) noexcept override;
+    void on_turn_end(Instant) noexcept override {}
     void on_resized() noexcept override;
     void stop(Instant now) noexcept override;
     [[nodiscard]] ExportPhase phase() const noexcept override { return phase_; }

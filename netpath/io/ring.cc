@@ -70,7 +70,12 @@ void allow_registering(Restrictions& list, std::uint8_t operation) noexcept {
 }  // namespace
 
 Ring::~Ring() {
+    close_ring();
+}
+
+void Ring::close_ring() noexcept {
     if (opened_) io_uring_queue_exit(&ring_);
+    opened_ = false;
 }
 
 int Ring::setup(const RingOptions& options, unsigned flags) noexcept {

@@ -102,6 +102,9 @@ public:
     /// The next finished operation, oldest first.
     [[nodiscard]] std::optional<Completed> poll_completed() noexcept;
 
+    /// Gives the ring back; whatever is outstanding is cancelled by the kernel in its own time.
+    void close_ring() noexcept;
+
     /// Calls of io_uring_enter so far.
     [[nodiscard]] std::uint64_t enter_count() const noexcept { return enter_count_; }
     [[nodiscard]] std::uint32_t outstanding() const noexcept { return outstanding_; }
