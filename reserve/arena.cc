@@ -3,18 +3,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
 #include "base/assert.h"
+#include "reserve/memory_map.h"
 
 namespace holdfast::reserve {
 
 namespace {
 
-std::size_t page_bytes() noexcept {
-    return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
+constexpr std::size_t kRegisteredBytesMax = 1024U * 1024 * 1024;  // io_uring: one buffer, 1 GiB.
 
 /// Small pages, present and locked.
 bool settle(std::span<std::byte> bytes) noexcept {
@@ -22,6 +22,7 @@ bool settle(std::span<std::byte> bytes) noexcept {
     // EINVAL: a kernel without huge pages, which is what is wanted.
     if (::madvise(bytes.data(), bytes.size(), MADV_NOHUGEPAGE) != 0 && errno != EINVAL)
         return false;
+    if (::madvise(bytes.data(), bytes.size(), MADV_DONTFORK) != 0) return false;
     // mlock faults every page in, for writing.
     return ::mlock(bytes.data(), bytes.size()) == 0;
 }
@@ -29,14 +30,15 @@ bool settle(std::span<std::byte> bytes) noexcept {
 }  // namespace
 
 OrErrno<Arena> Arena::map(ByteCount wanted) noexcept {
-    const std::size_t page = page_bytes();
-    HF_ASSERT(wanted.raw() > 0 && wanted.raw() <= SIZE_MAX - 3 * page);
-    const std::size_t inner = (static_cast<std::size_t>(wanted.raw()) + page - 1) / page * page;
-    const std::size_t outer = inner + 2 * page;
+    HF_ASSERT(wanted.raw() > 0 && wanted.raw() <= SIZE_MAX - 3 * kPageBytes);
+    HF_ASSERT(::sysconf(_SC_PAGESIZE) == kPageBytes);
+    const std::size_t inner =
+        (static_cast<std::size_t>(wanted.raw()) + kPageBytes - 1) / kPageBytes * kPageBytes;
+    const std::size_t outer = inner + 2 * kPageBytes;
     void* const start = ::mmap(nullptr, outer, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED) return std::unexpected(Errno::last());
     const std::span<std::byte> mapping{static_cast<std::byte*>(start), outer};
-    Arena arena{mapping, mapping.subspan(page, inner)};
+    Arena arena{mapping, mapping.subspan(kPageBytes, inner)};
     if (!settle(arena.bytes_)) return std::unexpected(Errno::last());
     return arena;
 }
@@ -61,6 +63,15 @@ Arena& Arena::operator=(Arena&& other) noexcept {
 
 Arena::~Arena() {
     unmap();
+}
+
+FixedVector<std::span<std::byte>, 8> Arena::registered_spans() const noexcept {
+    FixedVector<std::span<std::byte>, 8> spans;
+    for (auto rest = bytes_; !rest.empty();) {
+        spans.push(rest.first(std::min(rest.size(), kRegisteredBytesMax)));
+        rest = rest.subspan(spans[spans.size() - 1].size());
+    }
+    return spans;
 }
 
 void Arena::unmap() noexcept {

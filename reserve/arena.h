@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/errno.h"
+#include "base/fixed_vector.h"
 #include "base/strong.h"
 #include "reserve/region.h"
 
@@ -15,7 +16,8 @@ namespace holdfast::reserve {
 class Arena {
 public:
     /// Maps `wanted` bytes, rounded up to whole pages, with small pages only (transparent huge
-    /// pages off, so that the figure of the plan stays exact). ENOMEM also means that
+    /// pages off, so that the figure of the plan stays exact). A forked child does not get them:
+    /// the kernel would copy every pinned page for it. ENOMEM and EPERM also mean that
     /// RLIMIT_MEMLOCK is too small and CAP_IPC_LOCK is missing.
     [[nodiscard]] static OrErrno<Arena> map(ByteCount wanted) noexcept;
 
@@ -26,6 +28,9 @@ public:
     ~Arena();
 
     [[nodiscard]] Region& region() noexcept { return region_; }
+    /// What to register with io_uring, so that the kernel pins it: locked pages may still be moved
+    /// by compaction, pinned ones may not. Pieces of at most 1 GiB, the kernel's limit.
+    [[nodiscard]] FixedVector<std::span<std::byte>, 8> registered_spans() const noexcept;
     /// The whole arena without its guard pages.
     [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
 

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <bit>
 #include <cerrno>
@@ -22,6 +21,7 @@
 #include <cstdlib>
 
 #include "base/assert.h"
+#include "reserve/memory_map.h"
 
 namespace holdfast::reserve::heap {
 
@@ -96,23 +96,13 @@ int take_back(void* start, std::size_t bytes) noexcept {
     return 0;
 }
 
-std::size_t resident_bytes(std::span<const std::byte> range) noexcept {
-    constexpr std::size_t kPage = 4096;
-    std::array<unsigned char, 1024> present{};
-    std::size_t pages = 0;
-    const auto start = std::bit_cast<std::uintptr_t>(range.data());
-    auto rest = range.subspan((kPage - start % kPage) % kPage);
-    while (rest.size() >= kPage) {
-        const std::size_t count = std::min(rest.size() / kPage, present.size());
-        const auto piece = rest.first(count * kPage);
-        // mincore does not write through the pointer.
-        if (::mincore(const_cast<std::byte*>(piece.data()), piece.size(), present.data()) != 0) {
-            break;
-        }
-        for (const unsigned char page : std::span{present}.first(count)) pages += page & 1U;
-        rest = rest.subspan(piece.size());
-    }
-    return pages * kPage;
+std::uint64_t resident_bytes(std::span<const std::byte> range) noexcept {
+    const AddressRange all = addresses_of(range);
+    PresentRuns runs{{.start = (all.start + kPageBytes - 1) / kPageBytes * kPageBytes,
+                      .end = all.end / kPageBytes * kPageBytes}};
+    std::uint64_t bytes = 0;
+    while (const auto run = runs.next()) bytes += run->bytes();
+    return bytes;
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -12,6 +10,8 @@
 #include <fstream>
 #include <string>
 #include <vector>
+
+#include "tests/reserve/in_child.h"
 
 namespace holdfast::reserve {
 namespace {
@@ -70,17 +70,6 @@ TEST_F(Heap, FreedMemoryIsUsedAgain) {
 bool take(std::size_t bytes) {
     void* volatile const got = std::malloc(bytes);
     return got != nullptr;
-}
-
-// Runs `body` in a child, so that its limits and leaks end with it. The child exits with what
-// `body` returns.
-template <class Body>
-int exit_code_of_child(Body body) {
-    const pid_t child = ::fork();
-    if (child == 0) ::_exit(body());
-    int status = 0;
-    EXPECT_EQ(::waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 TEST_F(Heap, RefusesWhenTheLimitIsReached) {

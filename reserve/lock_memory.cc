@@ -1,0 +1,101 @@
+#include "reserve/lock_memory.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "base/assert.h"
+#include "reserve/memory_map.h"
+
+namespace holdfast::reserve {
+
+namespace {
+
+// Touches the stack below, so that it is mapped and present. Not inlined: the room must be gone
+// again when this returns.
+[[gnu::noinline]] void ready_stack() noexcept {
+    std::array<volatile unsigned char, kStackReadyBytes> room;
+    for (std::size_t i = 0; i < room.size(); i += kPageBytes) room[i] = 1;
+}
+
+// For writable private memory, mlock also ends sharing with a forked relative: it faults every page
+// for writing.
+OrErrno<void> lock_range(AddressRange range) noexcept {
+    if (range.bytes() == 0) return {};
+    if (::mlock(std::bit_cast<void*>(range.start), range.bytes()) != 0) {
+        return std::unexpected(Errno::last());
+    }
+    return {};
+}
+
+OrErrno<void> lock_present_pages(AddressRange range) noexcept {
+    PresentRuns runs{range};
+    while (const auto run = runs.next()) {
+        if (const auto locked = lock_range(*run); !locked) return locked;
+    }
+    return {};
+}
+
+// The whole pages of the first sparse range that starts in or reaches into `range`.
+AddressRange sparse_part(AddressRange range,
+                         std::span<const std::span<const std::byte>> sparse) noexcept {
+    AddressRange first{.start = range.end, .end = range.end};
+    for (const auto bytes : sparse) {
+        const AddressRange all = addresses_of(bytes);
+        const std::uintptr_t start = (all.start + kPageBytes - 1) / kPageBytes * kPageBytes;
+        const std::uintptr_t end = all.end / kPageBytes * kPageBytes;
+        const AddressRange part{.start = std::max(start, range.start),
+                                .end = std::min(end, range.end)};
+        if (part.start < part.end && part.start < first.start) first = part;
+    }
+    return first;
+}
+
+OrErrno<void> lock_mapping(AddressRange left,
+                           std::span<const std::span<const std::byte>> sparse) noexcept {
+    while (left.bytes() > 0) {
+        const AddressRange part = sparse_part(left, sparse);
+        if (const auto dense = lock_range({left.start, part.start}); !dense) return dense;
+        if (const auto few = lock_present_pages(part); !few) return few;
+        left.start = part.end;
+    }
+    return {};
+}
+
+// From now on growing the main stack beyond what is locked is a crash, not a page fault.
+OrErrno<void> freeze_stack(std::size_t bytes) noexcept {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_STACK, &limit) != 0) return std::unexpected(Errno::last());
+    limit.rlim_cur = std::min<rlim_t>(bytes, limit.rlim_max);
+    if (::setrlimit(RLIMIT_STACK, &limit) != 0) return std::unexpected(Errno::last());
+    return {};
+}
+
+}  // namespace
+
+OrErrno<void> lock_memory(std::span<const std::span<const std::byte>> sparse) noexcept {
+#if defined(HF_SANITIZED)
+    return std::unexpected(Errno{ENOTSUP});
+#endif
+    ready_stack();
+    MappingReader reader;
+    if (const auto opened = reader.open(); !opened) return opened;
+    std::size_t stack_bytes = 0;
+    while (const auto mapping = reader.next()) {
+        if (mapping->of_kernel || !mapping->has_access()) continue;
+        const AddressRange range{.start = mapping->start, .end = mapping->end};
+        if (const auto locked = lock_mapping(range, sparse); !locked) return locked;
+        if (mapping->is_stack()) stack_bytes = mapping->bytes();
+    }
+    if (const auto error = reader.error()) return std::unexpected(*error);
+    HF_ASSERT(stack_bytes >= kStackReadyBytes);
+    if (const auto frozen = freeze_stack(stack_bytes); !frozen) return frozen;
+    // Without MCL_CURRENT: sparse ranges stay as they are. Only what is mapped later is caught.
+    if (::mlockall(MCL_FUTURE | MCL_ONFAULT) != 0) return std::unexpected(Errno::last());
+    return {};
+}
+
+}  // namespace holdfast::reserve

@@ -1,0 +1,31 @@
+/// Keeps in memory what an armed process can touch, and nothing else. Effectful.
+///
+/// Program and library text, constants, data, arenas, rings and the stack are locked whole and
+/// faulted in. Of sparse ranges (the heap's address space and its static tables, megabytes of
+/// which are never touched) only the pages that are present get locked: an armed thread cannot
+/// reach the others, because the fuse keeps it out of the heap.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/errno.h"
+#include "base/strong.h"
+
+namespace holdfast::reserve {
+
+/// Stack that is present and locked below the frame that asks for it. Bytes. The deepest call of
+/// an armed loop needs a small part of it; see docs/memory.md.
+inline constexpr std::size_t kStackReadyBytes = 96U * 1024;
+
+/// Locks the whole process, from the main thread. May be called again: after a fork, whose child
+/// inherits no lock and whose parent shares its pages until it writes them, and after something new
+/// was mapped. Afterwards every new mapping is locked too, and the main stack does not grow any
+/// more.
+///
+/// ENOMEM or EPERM: RLIMIT_MEMLOCK is too small and CAP_IPC_LOCK is missing. ENOTSUP: under a
+/// sanitizer, whose shadow memory of terabytes nobody can lock.
+[[nodiscard]] OrErrno<void> lock_memory(
+    std::span<const std::span<const std::byte>> sparse) noexcept;
+
+}  // namespace holdfast::reserve

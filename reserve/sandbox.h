@@ -1,0 +1,38 @@
+/// The seccomp filter of an armed I/O process. Everything that is not in one short table kills the
+/// process: so that "armed means fixed" also holds against the kernel (no mmap, brk, mremap,
+/// mprotect), and a captured process can open, connect and execute nothing new.
+///
+/// seccomp does not see what io_uring does for us: the ring must be restricted too
+/// (IORING_REGISTER_RESTRICTIONS).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/errno.h"
+#include "reserve/protection.h"
+
+namespace holdfast::reserve {
+
+/// What a call may do beyond its name.
+enum class CallLimit : std::uint8_t {
+    None,
+    OwnProcess,  ///< Its first argument must be our process id.
+};
+
+struct AllowedCall {
+    int number;  ///< __NR_*.
+    std::string_view name;
+    std::string_view reason;
+    CallLimit limit = CallLimit::None;
+};
+
+/// The whole table.
+[[nodiscard]] std::span<const AllowedCall> allowed_calls() noexcept;
+
+/// Loads the filter into every thread of the process, for ever, and reads back that it is on.
+/// Uses the heap, so before arming. The row says what the kernel reports in /proc/self/status.
+[[nodiscard]] OrErrno<Protection> enter_sandbox() noexcept;
+
+}  // namespace holdfast::reserve
