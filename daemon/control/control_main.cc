@@ -1,0 +1,109 @@
+/// holdfast-control: started by holdfastd with the supervisor's socket as an inherited descriptor.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "daemon/control/config.h"
+#include "daemon/control/control_server.h"
+#include "daemon/control/log_drain.h"
+
+namespace {
+
+using namespace holdfast::daemon;
+
+constexpr std::string_view kUsage =
+    "usage: holdfast-control --supervisor-fd N [--config FILE] [--socket PATH] [--state-dir DIR]\n"
+    "                        [--link-dir DIR]\n"
+    "holdfastd starts it; nobody else needs to.\n";
+
+struct Options {
+    int supervisor = -1;
+    std::optional<std::string> config;
+    std::optional<std::string> socket;
+    std::optional<std::string> state_directory;
+    std::optional<std::string> link_directory;
+};
+
+void say(std::string_view text) {
+    [[maybe_unused]] const ssize_t done = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+int say(const Failure& failure) {
+    say(fmt::format("holdfast-control: {}\n", failure.sentence));
+    return static_cast<int>(failure.code);
+}
+
+/// Empty when the command line is wrong.
+std::optional<Options> options_from(std::span<char* const> words) {
+    Options options;
+    if (words.size() % 2 == 0) return {};  // The program's name, then pairs.
+    for (std::size_t i = 1; i < words.size(); i += 2) {
+        const std::string_view key = words[i];
+        const std::string_view value = words[i + 1];
+        if (key == "--supervisor-fd") {
+            const auto [stop, error] =
+                std::from_chars(value.begin(), value.end(), options.supervisor);
+            if (error != std::errc{} || stop != value.end()) return {};
+        } else if (key == "--config") {
+            options.config = value;
+        } else if (key == "--socket") {
+            options.socket = value;
+        } else if (key == "--state-dir") {
+            options.state_directory = value;
+        } else if (key == "--link-dir") {
+            options.link_directory = value;
+        } else {
+            return {};
+        }
+    }
+    if (options.supervisor < 0) return {};
+    return options;
+}
+
+std::optional<std::string> environment(const char* key) {
+    const char* value = std::getenv(key);
+    if (value == nullptr || *value == '\0') return {};
+    return value;
+}
+
+/// Option before environment before file.
+OrFailure<Config> configuration(const Options& options) {
+    const std::optional<std::string> path =
+        options.config ? options.config : environment("HOLDFAST_CONFIG");
+    auto config = load_config(path.value_or(std::string{kConfigPath}), path.has_value());
+    if (!config) return config;
+    if (const auto socket = options.socket ? options.socket : environment("HOLDFAST_SOCKET"))
+        config->socket = *socket;
+    if (const auto state =
+            options.state_directory ? options.state_directory : environment("HOLDFAST_STATE_DIR"))
+        config->state_directory = *state;
+    return config;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    // The one place where the C argument vector becomes a span.
+    const auto options = options_from({argv, static_cast<std::size_t>(argc)});
+    if (!options) {
+        say(kUsage);
+        return static_cast<int>(ExitCode::Usage);
+    }
+    const auto config = configuration(*options);
+    if (!config) return say(config.error());
+    auto listening = listen_on(config->socket);
+    if (!listening) return say(listening.error());
+    ServerOptions server_options{.supervisor = options->supervisor};
+    if (const auto links =
+            options->link_directory ? options->link_directory : environment("HOLDFAST_LINK_DIR"))
+        server_options.link_directory = *links;
+    ControlServer server{*config, *std::move(listening), server_options};
+    return server.run() ? 0 : 1;
+}
