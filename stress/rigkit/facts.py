@@ -66,9 +66,13 @@ class Facts:
 POWER_OFF = "sysrq: Power Off"
 
 
+# What the kernel itself says, whatever else is on the same line. A daemon's log is no kernel's word.
+KERNEL_WORDS = re.compile(r"\[ *\d+\.\d{6}\] ([^\n]*)")
+
+
 def scan_console(text):
     """Counts the kernel's complaints by name."""
-    text = text.partition(POWER_OFF)[0]
+    text = "\n".join(KERNEL_WORDS.findall(text.partition(POWER_OFF)[0]))
     return {name: len(pattern.findall(text)) for name, pattern in CONSOLE_PATTERNS.items()}
 
 

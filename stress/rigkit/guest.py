@@ -2,9 +2,12 @@
 
 The guest speaks on two channels: the console, which is kept whole and scanned for what the kernel
 complains about, and a virtio-serial port that carries lines `RIG key=value` and `LOG name: text`.
-Neither is trusted to be complete: a guest that has locked up simply stops talking.
+Neither is trusted to be complete: a guest that has locked up simply stops talking. Then
+`ask_kernel()` still gets answers, because a break on the serial line is served by an interrupt.
 """
 
+import contextlib
+import json
 import os
 import selectors
 import socket
@@ -20,8 +23,23 @@ PORT_NAME = "rig"
 # Kernel command line. loglevel=5 keeps warnings on the console, where the rig looks for them.
 APPEND = (
     "console=ttyS0 root=/dev/vda panic=-1 mitigations=off net.ifnames=0 loglevel=5 "
-    "random.trust_cpu=on tsc=reliable"
+    "random.trust_cpu=on tsc=reliable sysrq_always_enabled"
 )
+
+
+# How long the kernel may talk about one key: a list of tasks takes a while on a serial line.
+ANSWER_S = 1.5
+
+
+def _command(stream, name, **arguments):
+    """Sends one command to QEMU's monitor and reads up to its answer."""
+    stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+    stream.flush()
+    while line := stream.readline():
+        if "return" in (answer := json.loads(line)):
+            return
+        if "error" in answer:
+            raise RuntimeError(f"QEMU refuses {name}: {answer['error']['desc']}")
 
 
 class Guest:
@@ -41,19 +59,20 @@ class Guest:
         self._listener = None
         self._port = None
 
-    def command(self, serial="stdio", port=None):
+    def command(self, serial="stdio,signal=off", port=None):
         """QEMU's command line, to be run inside the namespace.
 
-        `serial` is where the console goes, `port` a chardev backend for the guest's port; the
-        defaults are what `__enter__` serves.
+        `serial` and `port` are the chardev backends of console and port; the defaults are what
+        `__enter__` serves.
         """
-        port = port or f"socket,path={self.folder / 'port'}"
+        port = port or "socket,path=port"
         drives = [f"file={self.image.root},snapshot=on", f"file={self.payload},readonly=on"]
         if self.disk is not None:
             drives.append(f"file={self.disk}")
         words = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"]
         words += ["-smp", str(CPUS), "-m", str(self.memory_mib), "-no-reboot"]
-        words += ["-display", "none", "-nodefaults", "-serial", serial]
+        words += ["-display", "none", "-nodefaults"]
+        words += ["-chardev", f"{serial},id=console", "-serial", "chardev:console"]
         words += ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd)]
         words += ["-append", APPEND]
         for drive in drives:
@@ -64,24 +83,19 @@ class Guest:
         words += ["-chardev", f"{port},id=port"]
         words += ["-device", f"virtserialport,chardev=port,name={PORT_NAME}"]
         words += ["-device", "virtio-rng-pci"]
+        words += ["-qmp", "unix:qmp,server=on,wait=off"]
         return words
 
     def __enter__(self):
         self._listener = socket.socket(socket.AF_UNIX)
-        # The path may be longer than a socket address holds, so it is bound by its short name.
-        here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.chdir(self.folder)
+        with contextlib.chdir(self.folder):  # a whole path may be too long for a socket address
             self._listener.bind("port")
-        finally:
-            os.fchdir(here)
-            os.close(here)
         self._listener.listen(1)
         self.process = processes.spawn(
             self.net.inside(*self.command()),
             cwd=self.folder,
             env=dict(os.environ, TMPDIR=str(self.folder)),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -92,9 +106,10 @@ class Guest:
     def __exit__(self, *exception):
         processes.stop(self.process, grace_s=0)
         self._drain()
-        for each in (self._port, self._listener, self.process and self.process.stdout):
+        for each in (self._port, self._listener, self.process.stdin, self.process.stdout):
             if each is not None:
-                each.close()
+                with contextlib.suppress(OSError):
+                    each.close()
         self._selector.close()
         (self.folder / "console.log").write_bytes(self.console)
 
@@ -140,6 +155,26 @@ class Guest:
         """Sends one line to the guest's port; dropped when the guest has not opened it yet."""
         if self._port is not None:
             self._port.sendall(text.encode() + b"\n")
+
+    def ask_kernel(self, keys, answer_s=ANSWER_S):
+        """Presses SysRq and each of `keys` on the console and collects the answers.
+
+        Works on a guest that has locked up, as long as its kernel takes interrupts.
+        """
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(answer_s)
+            with contextlib.chdir(self.folder):
+                monitor.connect("qmp")
+            stream = monitor.makefile("rw")
+            stream.readline()
+            _command(stream, "qmp_capabilities")
+            for key in keys:
+                _command(stream, "chardev-send-break", id="console")
+                self.process.stdin.write(key.encode())
+                self.process.stdin.flush()
+                deadline = time.monotonic() + answer_s
+                while time.monotonic() < deadline:
+                    list(self.poll(0.1))
 
     def console_text(self):
         """Everything the console has said so far."""

@@ -61,15 +61,13 @@ HOLDFAST = Initiator(
     programs=("holdfastd", "holdfast-control", "holdfast"),
     attach="""
 modprobe ublk_drv
-holdfastd >/run/holdfastd.log 2>&1 &
-HOLDFASTD=$!
-wait_for 100 holdfast status ||
-    { log holdfastd </run/holdfastd.log; give_up "holdfastd does not answer"; }
+# The log goes to the console, where it is still to be had when the guest has locked up.
+holdfastd >/dev/console 2>&1 &
+wait_for 100 holdfast status || give_up "holdfastd does not answer"
 holdfast attach --profile "$PROFILE" --name disk0 \\
     "iscsi://$HOST_ADDRESS:$ISCSI_PORT/$IQN/$LUN" >/run/attach.log 2>&1 ||
-    { log attach </run/attach.log; log holdfastd </run/holdfastd.log; give_up "attach failed"; }
-wait_for 300 test -b /dev/holdfast/disk0 ||
-    { log holdfastd </run/holdfastd.log; give_up "no disk after the attach"; }
+    { log attach </run/attach.log; give_up "attach failed"; }
+wait_for 300 test -b /dev/holdfast/disk0 || give_up "no disk after the attach"
 DEV=/dev/holdfast/disk0
 holdfast status --json >/run/status-before.json 2>&1
 log status_before </run/status-before.json
@@ -78,7 +76,6 @@ report_locked before
     report="""
 holdfast status --json >/run/status-after.json 2>&1
 log status_after </run/status-after.json
-log holdfastd </run/holdfastd.log
 report_locked after
 """,
 )

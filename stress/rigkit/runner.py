@@ -14,6 +14,10 @@ from .facts import Facts
 FLOOD_PACKETS_PER_S = 20000
 BEAT_S = 10  # a line of progress at least this often
 POLL_S = 0.2
+CONSOLE_TAIL_LINES = 400  # kept in the result of a run that was not ok
+
+# SysRq: everything to the console, what each CPU does, memory, blocked tasks.
+HANG_KEYS = "9lmw"
 
 
 class Refused(Exception):
@@ -48,6 +52,7 @@ class Result:
     figures: dict = field(default_factory=dict)
     values: dict = field(default_factory=dict)
     logs: dict = field(default_factory=dict)
+    console_tail: list = field(default_factory=list)
     folder: str = ""
 
 
@@ -114,6 +119,7 @@ class Run:
         self.facts = Facts()
         self.pending = []  # (monotonic time, action)
         self.actions_done = 0
+        self.hang_at = None  # where on the console the rig began to ask
         self.started = self.phase_since = time.monotonic()
         self.net = self.target = self.guest = self.flood = None
         self.folder = paths.CACHE / f"run-{processes.owner_tag()}-{time.time_ns()}"
@@ -192,6 +198,7 @@ class Run:
             self.facts.timed_out = self._deadline_passed(now)
             if self.facts.timed_out:
                 self.progress.say(f"{self.facts.timed_out}: the guest is stopped")
+                self._ask_why()
                 return
             if now > beat:
                 self.progress.say(f"phase '{self.facts.values.get('phase', 'boot')}'")
@@ -199,6 +206,12 @@ class Run:
             self._act(now)
             for line in self.guest.poll(POLL_S):
                 self._on_line(line)
+
+    def _ask_why(self):
+        """Lets a guest that hangs tell on its console who waits for what, and for which memory."""
+        self.hang_at = len(self.guest.console_text())
+        with contextlib.suppress(OSError, RuntimeError):
+            self.guest.ask_kernel(HANG_KEYS)
 
     def _on_line(self, line):
         if self.facts.take_line(line) != "phase":
@@ -254,7 +267,8 @@ class Run:
 
     def _judge(self, seconds):
         facts = self.facts
-        facts.console = facts_module.scan_console(self.guest.console_text() if self.guest else "")
+        console = self.guest.console_text() if self.guest else ""
+        facts.console = facts_module.scan_console(console[: self.hang_at])
         self.scenario.read(facts)
         outcome, reason = facts_module.verdict(facts, self._demands())
         return Result(
@@ -269,6 +283,7 @@ class Run:
             figures=figures(facts, self.scenario.figures),
             values=facts.values,
             logs=facts.logs,
+            console_tail=[] if outcome == "ok" else console.splitlines()[-CONSOLE_TAIL_LINES:],
         )
 
 

@@ -13,9 +13,9 @@ from . import facts as facts_module
 # The guest has 256 MiB. stress-ng's share is that of design.md section 1; squeeze's is what the
 # guest can turn over within its time even when each page has to come over the wire.
 STRESS_MIB = 500
-SQUEEZE_ANON_MIB = 320
+SQUEEZE_ANON_MIB = 224
 SQUEEZE_FILE_MIB = 48
-SQUEEZE_SECONDS = 30
+SQUEEZE_SECONDS = 20
 
 FLOOD_PACKETS_PER_S_MIN = 18000
 

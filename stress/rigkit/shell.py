@@ -40,4 +40,5 @@ def interactive(arguments, the_image):
             machine = guest.Guest(
                 the_image, net, folder, payload, job.disk_of(arguments.initiator, target)
             )
-            return subprocess.call(net.inside(*machine.command("mon:stdio", "file,path=/dev/null")))
+            command = machine.command("stdio,mux=on,signal=off", "file,path=/dev/null")
+            return subprocess.call(net.inside(*command), cwd=folder)

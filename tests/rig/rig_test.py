@@ -114,8 +114,8 @@ class Image(unittest.TestCase):
         self.assertEqual(len(keys), 3)
 
 
-PANIC = "[  80.1] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000007\n"
-SWAP_ERROR = "[  70.0] Write-error on swap-device (8:0:4711)\n"
+PANIC = "[   80.100000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000007\n"
+SWAP_ERROR = "[   70.000000] Write-error on swap-device (8:0:4711)\n"
 
 
 def facts_of(*lines, console="", timed_out=""):
@@ -153,11 +153,17 @@ class Verdicts(unittest.TestCase):
         self.assertIn("load", reason)
 
     def test_hung_tasks_count_even_when_the_run_ends(self):
-        line = "[ 60.0] INFO: task stress-ng:93 blocked for more than 30 seconds.\n"
+        line = "[   60.000000] INFO: task stress-ng:93 blocked for more than 30 seconds.\n"
         self.assertEqual(self.outcome(facts_of("RIG done=1", console=line)), "hung")
 
+    def test_only_the_kernel_is_believed(self):
+        # Goal: a daemon that writes about panics on the console does not make one.
+        said = "holdfastd: Kernel panic - not syncing\n"
+        self.assertEqual(self.outcome(facts_of("RIG done=1", console=said)), "ok")
+        self.assertEqual(self.outcome(facts_of("RIG done=1", console="ab" + PANIC)), "panic")
+
     def test_errors_of_disks_that_vanish_at_power_off_are_no_finding(self):
-        text = "[ 9.0] sysrq: Power Off\n[ 9.1] I/O error, dev vda, sector 1 op 0x0\n"
+        text = "[   9.000000] sysrq: Power Off\n[   9.100000] I/O error, dev vda, sector 1 op 0x0\n"
         self.assertEqual(self.outcome(facts_of("RIG done=1", console=text)), "ok")
 
     def test_every_kind_of_line_is_taken_or_ignored(self):
