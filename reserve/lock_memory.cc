@@ -83,16 +83,17 @@ OrErrno<void> lock_memory(std::span<const std::span<const std::byte>> sparse) no
     ready_stack();
     MappingReader reader;
     if (const auto opened = reader.open(); !opened) return opened;
-    std::size_t stack_bytes = 0;
+    AddressRange stack;
     while (const auto mapping = reader.next()) {
         if (mapping->of_kernel || !mapping->has_access()) continue;
         const AddressRange range{.start = mapping->start, .end = mapping->end};
         if (const auto locked = lock_mapping(range, sparse); !locked) return locked;
-        if (mapping->is_stack()) stack_bytes = mapping->bytes();
+        if (mapping->is_stack()) stack = range;
     }
     if (const auto error = reader.error()) return std::unexpected(*error);
-    HF_ASSERT(stack_bytes >= kStackReadyBytes);
-    if (const auto frozen = freeze_stack(stack_bytes); !frozen) return frozen;
+    const auto here = std::bit_cast<std::uintptr_t>(__builtin_frame_address(0));
+    HF_ASSERT(here < stack.end && here - stack.start >= kStackReadyBytes);
+    if (const auto frozen = freeze_stack(stack.bytes()); !frozen) return frozen;
     // Without MCL_CURRENT: sparse ranges stay as they are. Only what is mapped later is caught.
     if (::mlockall(MCL_FUTURE | MCL_ONFAULT) != 0) return std::unexpected(Errno::last());
     return {};

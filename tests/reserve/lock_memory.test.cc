@@ -32,9 +32,11 @@ long faults_so_far() {
 
 [[gnu::noinline]] int recurse(int depth) {
     std::array<volatile unsigned char, 16384> room{};
-    room[0] = static_cast<unsigned char>(depth);
-    if (depth > 0) room[1] = static_cast<unsigned char>(recurse(depth - 1));
-    return room[1];
+    const std::size_t at =
+        static_cast<std::size_t>(depth) * 200;  // No constant: all of it is kept.
+    room[at] = static_cast<unsigned char>(depth);
+    if (depth > 0) room[at + 1] = static_cast<unsigned char>(recurse(depth - 1));
+    return room[at + 1];
 }
 
 class LockMemory : public testing::Test {
