@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The conformance map on small trees: a row without a test, a test that does not exist, a stale page."""
+"""The conformance map on small trees: rows without tests, tests that are not there, stale pages."""
 
 import contextlib
 import pathlib
