@@ -36,7 +36,8 @@ PURE = ("netpath/wire", "netpath/tcp", "netpath/steer", "initiator", "watchdog/s
 PURE_HEADERS = {
     "algorithm", "array", "bit", "cctype", "charconv", "climits", "compare", "concepts", "cstddef",
     "cstdint", "cstring", "expected", "initializer_list", "iterator", "limits", "new", "numeric",
-    "optional", "ranges", "span", "string_view", "tuple", "type_traits", "utility", "variant",
+    "optional", "ranges", "span", "string.h", "string_view", "tuple", "type_traits", "utility",
+    "variant",
     "isa-l/crc.h",
 }
 PURE_HEADER_PREFIXES = ("nettle/", "boost/intrusive/")
@@ -65,6 +66,7 @@ PURE_SYMBOLS = re.compile(
     r"|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan|tsan|sanitizer|msan|sancov|gcov|llvm)"
     r"|__gxx_personality"
     r"|std::(from_chars|to_chars|__detail::)|_Unwind_Resume|guard variable|__popcount[sd]i2"
+    r"|explicit_bzero"
     r"|std::__throw_out_of_range_fmt"  # string_view::substr, in builds without optimisation.
 )
 PURE_ARCHIVES = ("initiator", "netpath/wire", "netpath/tcp", "netpath/steer", "watchdog/supervise")
