@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <utility>
 
 #include "base/assert.h"
 #include "netpath/io/socket_address.h"
@@ -177,7 +178,7 @@ void Driver::run_once(Duration wait_max, ForeignCompletions* foreign) noexcept {
     Instant now = clock();
     issue_io(now);
     const Instant asked = engine_->next_wake();
-    ring_.submit_and_wait(sleep_limit(now, wait_max));
+    sleep(now, wait_max);
 
     now = clock();
     handle_completions(now, foreign);
@@ -186,9 +187,22 @@ void Driver::run_once(Duration wait_max, ForeignCompletions* foreign) noexcept {
     engine_->wake(now, late);
     follow_orders(now);
 
+    const initiator::EngineCounters& engine = engine_->counters();
+    const std::uint64_t ended = engine.requests_done + engine.requests_failed;
+    gathering_.on_turn(now, ended - std::exchange(ended_before_, ended));
     ++counters_.turns;
     counters_.late_last_ns = static_cast<std::uint64_t>(late.ns());
     counters_.late_max_ns = std::max(counters_.late_max_ns, counters_.late_last_ns);
+}
+
+void Driver::sleep(Instant now, Duration wait_max) noexcept {
+    const Duration limit = sleep_limit(now, wait_max);
+    const std::uint32_t in_flight = engine_->counters().requests_in_flight;
+    const Duration gather = gathering_.time_for(in_flight);
+    if (gather <= Duration{} || gather >= limit || ring_.has_completed())
+        return ring_.submit_and_wait(limit);
+    ring_.submit_and_gather(gather, in_flight);
+    if (!ring_.has_completed()) ring_.submit_and_wait(limit - gather);
 }
 
 Duration Driver::sleep_limit(Instant now, Duration wait_max) const noexcept {

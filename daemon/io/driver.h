@@ -15,6 +15,7 @@
 #include "base/errno.h"
 #include "base/fixed_vector.h"
 #include "base/time.h"
+#include "daemon/io/gathering.h"
 #include "initiator/engine.h"
 #include "netpath/io/ring.h"
 #include "netpath/io/tcp_socket.h"
@@ -129,6 +130,7 @@ private:
                 Instant now) noexcept;
     void follow_orders(Instant now) noexcept;
     void follow(const initiator::Order& order, Instant now) noexcept;
+    void sleep(Instant now, Duration wait_max) noexcept;
     [[nodiscard]] Duration sleep_limit(Instant now, Duration wait_max) const noexcept;
 
     netpath::Ring ring_;
@@ -143,6 +145,8 @@ private:
     bool resized_ = false;
     initiator::Portal last_portal_{.host = {}, .port = 0};
     netpath::FileSlot first_extra_file_{};
+    Gathering gathering_;
+    std::uint64_t ended_before_ = 0;  // Requests, at the end of the last turn.
     DriverCounters counters_;
 };
 

@@ -273,6 +273,14 @@ void Ring::submit_and_wait(Duration wait_max) noexcept {
     io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);
 }
 
+void Ring::submit_and_gather(Duration time, std::uint32_t count) noexcept {
+    HF_ASSERT(opened_ && time > Duration{} && count > 0);
+    ++enter_count_;
+    __kernel_timespec limit = timespec_of(time);
+    io_uring_cqe* first = nullptr;
+    io_uring_submit_and_wait_timeout(&ring_, &first, count, &limit, nullptr);
+}
+
 std::optional<Completed> Ring::poll_completed() noexcept {
     io_uring_cqe* entry = nullptr;
     if (io_uring_cq_ready(&ring_) == 0 || io_uring_peek_cqe(&ring_, &entry) != 0) return {};

@@ -99,6 +99,10 @@ public:
     /// comes back, Duration::max() waits for ever. A signal ends the wait early; so it may come
     /// back with nothing.
     void submit_and_wait(Duration wait_max) noexcept;
+    /// Submits, then sleeps for `time` or until `count` completions are due, whichever comes first:
+    /// the kernel gathers what arrives meanwhile and wakes us once. May come back with nothing.
+    void submit_and_gather(Duration time, std::uint32_t count) noexcept;
+    [[nodiscard]] bool has_completed() const noexcept { return io_uring_cq_ready(&ring_) != 0; }
     /// The next finished operation, oldest first.
     [[nodiscard]] std::optional<Completed> poll_completed() noexcept;
 
