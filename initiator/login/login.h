@@ -48,8 +48,8 @@ struct LoginIdentity {
     Tsih tsih{};  ///< 0: a new session.
     Cid cid{};
     Itt itt{};
-    CmdSn cmd_sn;             ///< Shown, not consumed.
-    StatSn expected_stat_sn;  ///< Of the old connection when this login reinstates it, else 0.
+    CmdSn cmd_sn{};             ///< Shown, not consumed.
+    StatSn expected_stat_sn{};  ///< Of the old connection when this login reinstates it, else 0.
 };
 
 /// What varies from login to login besides the identity.
@@ -67,17 +67,17 @@ struct LoginSendNext {};
 
 /// Full feature phase. The first PDU afterwards uses the parameters, digests included.
 struct LoginDone {
-    NegotiatedParameters parameters;
+    NegotiatedParameters parameters{};
     Tsih tsih{};
-    StatSn expected_stat_sn;  ///< The StatSN of the final response plus one.
-    CmdSn expected_cmd_sn;    ///< With max_cmd_sn: the command window to start with.
-    CmdSn max_cmd_sn;
+    StatSn expected_stat_sn{};  ///< The StatSN of the final response plus one.
+    CmdSn expected_cmd_sn{};    ///< With max_cmd_sn: the command window to start with.
+    CmdSn max_cmd_sn{};
 };
 
 /// The target moved. Close the connection; log in at one of the portals. Section 11.13.5.
 struct LoginRedirect {
-    FixedVector<Portal, 4> portals;  ///< At least one.
-    bool is_permanent = false;       ///< 0102: may be kept; else for this login only.
+    FixedVector<Portal, 4> portals{};  ///< At least one.
+    bool is_permanent = false;         ///< 0102: may be kept; else for this login only.
 };
 
 /// The login is over, the connection must be closed.

@@ -32,8 +32,8 @@ struct NegotiatedParameters {
     std::uint16_t max_connections = 1;
     std::uint8_t protocol_level = 1;  ///< RFC 7144 features only from 2 on; we never offer 2.
 
-    std::optional<std::uint16_t> target_portal_group;  ///< 0 is legal. Section 13.9.
-    FixedString<255> target_alias;  ///< For display: control characters were replaced.
+    std::optional<std::uint16_t> target_portal_group{};  ///< 0 is legal. Section 13.9.
+    FixedString<255> target_alias{};  ///< For display: control characters were replaced.
 
     [[nodiscard]] DigestsInUse digests() const noexcept { return {header_digest, data_digest}; }
 };

@@ -29,8 +29,8 @@ void write_send_targets(TextOut& out, std::string_view target_name) noexcept;
 /// One target at one address; or a target without any address, which is to be reached where the
 /// discovery session went.
 struct Finding {
-    IscsiName target;  ///< As the target wrote it, so that it can be sent back byte for byte.
-    std::optional<TargetAddress> address;
+    IscsiName target{};  ///< As the target wrote it, so that it can be sent back byte for byte.
+    std::optional<TargetAddress> address{};
 };
 
 /// Why an answer cannot be used further; what was found so far is good.

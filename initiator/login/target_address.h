@@ -23,8 +23,8 @@ enum class AddressError : std::uint8_t {
 
 /// Where a target can be reached.
 struct TargetAddress {
-    Portal portal;  ///< The host without brackets; a zone identifier is cut off.
-    std::optional<std::uint16_t> tag;
+    Portal portal{};  ///< The host without brackets; a zone identifier is cut off.
+    std::optional<std::uint16_t> tag{};
 };
 
 /// Takes the value of a TargetAddress key apart. Nothing is resolved. Scripts beyond ASCII, spaces

@@ -46,8 +46,8 @@ struct ScsiCommandHeader {
     Itt itt = kIttReserved;
     std::uint32_t expected_bytes = 0;   ///< Expected Data Transfer Length.
     std::uint32_t immediate_bytes = 0;  ///< Data in this PDU; at most expected_bytes, writes only.
-    CmdSn cmd_sn;
-    StatSn expected_stat_sn;
+    CmdSn cmd_sn{};
+    StatSn expected_stat_sn{};
     Cdb cdb{};
 };
 void write(BhsOut out, const ScsiCommandHeader& pdu) noexcept;
@@ -72,10 +72,10 @@ struct TaskManagementHeader {
     Lun lun{};  ///< Functions 1 to 5.
     Itt itt = kIttReserved;
     Itt referenced_itt = kIttReserved;  ///< AbortTask, TaskReassign.
-    CmdSn cmd_sn;
-    StatSn expected_stat_sn;
-    CmdSn referenced_cmd_sn;  ///< AbortTask; the same as cmd_sn if it was immediate.
-    DataSn expected_data_sn;  ///< TaskReassign.
+    CmdSn cmd_sn{};
+    StatSn expected_stat_sn{};
+    CmdSn referenced_cmd_sn{};  ///< AbortTask; the same as cmd_sn if it was immediate.
+    DataSn expected_data_sn{};  ///< TaskReassign.
 };
 void write(BhsOut out, const TaskManagementHeader& pdu) noexcept;
 
@@ -85,8 +85,8 @@ struct DataOutHeader {
     Lun lun{};              ///< Copied from the R2T; written only with a transfer tag.
     Itt itt = kIttReserved;
     Ttt ttt = kTttReserved;  ///< Reserved: unsolicited.
-    StatSn expected_stat_sn;
-    DataSn data_sn;
+    StatSn expected_stat_sn{};
+    DataSn data_sn{};
     std::uint32_t buffer_offset = 0;
     std::uint32_t data_bytes = 0;
 };
@@ -100,8 +100,8 @@ struct TextRequestHeader {
     Lun lun{};                  ///< Copied with the transfer tag, else written as 0.
     Itt itt = kIttReserved;
     Ttt ttt = kTttReserved;  ///< Reserved: a new negotiation.
-    CmdSn cmd_sn;
-    StatSn expected_stat_sn;
+    CmdSn cmd_sn{};
+    StatSn expected_stat_sn{};
     std::uint32_t data_bytes = 0;
 };
 void write(BhsOut out, const TextRequestHeader& pdu) noexcept;
@@ -116,8 +116,8 @@ struct LoginRequestHeader {
     Tsih tsih{};
     Itt itt{};
     Cid cid{};
-    CmdSn cmd_sn;
-    StatSn expected_stat_sn;
+    CmdSn cmd_sn{};
+    StatSn expected_stat_sn{};
     std::uint32_t data_bytes = 0;
 };
 void write(BhsOut out, const LoginRequestHeader& pdu) noexcept;
@@ -131,8 +131,8 @@ struct LogoutRequestHeader {
     LogoutReason reason = LogoutReason::CloseSession;
     Itt itt = kIttReserved;
     Cid cid{};  ///< Written as 0 with CloseSession.
-    CmdSn cmd_sn;
-    StatSn expected_stat_sn;  ///< The last one of the connection that is closed.
+    CmdSn cmd_sn{};
+    StatSn expected_stat_sn{};  ///< The last one of the connection that is closed.
 };
 void write(BhsOut out, const LogoutRequestHeader& pdu) noexcept;
 
@@ -147,7 +147,7 @@ struct SnackHeader {
     Itt itt = kIttReserved;  ///< DataOrR2t, ResegmentedData.
     Ttt ttt = kTttReserved;  ///< DataAck: from the Data-In.
     SnackTag snack_tag{};    ///< ResegmentedData: neither 0 nor 0xffffffff.
-    StatSn expected_stat_sn;
+    StatSn expected_stat_sn{};
     std::uint32_t first = 0;  ///< BegRun; written as 0 for ResegmentedData.
     std::uint32_t count = 0;  ///< RunLength, 0: all from `first`; only DataOrR2t and Status.
 };
@@ -160,8 +160,8 @@ struct NopOutHeader {
     Lun lun{};  ///< With a transfer tag: from the NOP-In. Event 5: from the message.
     Itt itt = kIttReserved;
     Ttt ttt = kTttReserved;
-    CmdSn cmd_sn;
-    StatSn expected_stat_sn;
+    CmdSn cmd_sn{};
+    StatSn expected_stat_sn{};
     std::uint32_t data_bytes = 0;
 };
 void write(BhsOut out, const NopOutHeader& pdu) noexcept;

@@ -60,9 +60,9 @@ enum class TargetOpcode : std::uint8_t {
 /// the PDU: StatSN has no meaning in a Data-In without S, and is only announced, not counted, in an
 /// R2T and in a NOP-In without a task tag (sections 11.7.3, 11.8.3, 11.19.2).
 struct TargetNumbers {
-    StatSn stat_sn;
-    CmdSn expected_cmd_sn;
-    CmdSn max_cmd_sn;
+    StatSn stat_sn{};
+    CmdSn expected_cmd_sn{};
+    CmdSn max_cmd_sn{};
 };
 
 /// They stand at the same place in every PDU of a target. Section 11.
