@@ -49,7 +49,7 @@ msghdr message_of(std::span<const std::span<Byte>> spans, std::span<iovec> piece
 
 }  // namespace
 
-OrErrno<UniqueFd> listen_on(std::string_view path) noexcept {
+OrErrno<UniqueFd> listen_for_nbd(std::string_view path) noexcept {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.empty() || path.size() >= sizeof(address.sun_path))

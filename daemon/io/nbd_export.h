@@ -30,7 +30,7 @@ struct NbdOptions {
 };
 
 /// Makes a listening Unix socket that only its owner can reach.
-[[nodiscard]] OrErrno<UniqueFd> listen_on(std::string_view path) noexcept;
+[[nodiscard]] OrErrno<UniqueFd> listen_for_nbd(std::string_view path) noexcept;
 
 /// See the file comment.
 class NbdExport final : public Exporter {
@@ -44,7 +44,7 @@ public:
     NbdExport(const NbdExport&) = delete;
     NbdExport& operator=(const NbdExport&) = delete;
 
-    /// Takes a socket of listen_on().
+    /// Takes a socket of listen_for_nbd().
     [[nodiscard]] OrErrno<void> begin(UniqueFd listener) noexcept;
 
     void on_completed(const netpath::Completed& completed, Instant now) noexcept override;

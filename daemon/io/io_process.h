@@ -1,0 +1,29 @@
+/// The life of one I/O process: plan, arena, sockets, login, export, lockdown, arming, service,
+/// logout. One attachment, one thread, one device.
+#pragma once
+
+#include <cstdint>
+
+#include "base/unique_fd.h"
+#include "daemon/shared/attach_spec.h"
+
+namespace holdfast::daemon {
+
+/// What the supervisor hands over.
+struct IoInheritance {
+    UniqueFd area;     ///< The shared area.
+    UniqueFd command;  ///< Seqpacket, towards control.
+    std::uint32_t attachment = 0;
+    /// Take over this ublk device of a predecessor that died; -1: none.
+    std::int32_t recover_ublk_id = -1;
+};
+
+/// Exit codes of an I/O process.
+inline constexpr int kIoExitDetached = 0;
+inline constexpr int kIoExitFailed = 1;  ///< It never served; control was told why.
+
+/// Runs to the end and returns the exit code. The caller leaves with _exit(): nothing is destroyed,
+/// because an armed process may not unmap. Once per process.
+[[nodiscard]] int run_io_process(const AttachSpec& spec, IoInheritance inheritance) noexcept;
+
+}  // namespace holdfast::daemon

@@ -1,0 +1,36 @@
+#include "daemon/io/tier.h"
+
+namespace holdfast::daemon {
+
+namespace {
+
+void add(TierVerdict& verdict, std::string_view text, std::string_view more = {}) noexcept {
+    FixedString<95> reason;
+    reason.assign_cut(text);
+    // A reason that does not fit is cut, and a ninth one is left out: the table has them all.
+    if (!reason.try_append(more)) reason.assign_cut(text);
+    static_cast<void>(verdict.reasons.try_push(reason));
+}
+
+}  // namespace
+
+TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported) noexcept {
+    TierVerdict verdict{.tier = PromiseTier::B, .reasons = {}};
+    if (exported != ExportKind::Ublk) {
+        verdict.tier = PromiseTier::C;
+        add(verdict, "the export is NBD, whose kernel client allocates memory");
+    }
+    for (const reserve::Protection& row : rows) {
+        if (row.holds) continue;
+        verdict.tier = PromiseTier::C;
+        if (row.advice.empty())
+            add(verdict, row.name.view(), " does not hold");
+        else
+            add(verdict, row.advice.view());
+    }
+    if (verdict.tier == PromiseTier::B)
+        add(verdict, "TCP is the kernel's; tier A needs AF_XDP zero copy");
+    return verdict;
+}
+
+}  // namespace holdfast::daemon

@@ -1,0 +1,21 @@
+/// Which promise the machine can keep for one attachment, from what was read back. Pure.
+#pragma once
+
+#include <string_view>
+
+#include "base/fixed_vector.h"
+#include "daemon/shared/profile.h"
+#include "reserve/protection.h"
+
+namespace holdfast::daemon {
+
+struct TierVerdict {
+    PromiseTier tier = PromiseTier::C;
+    FixedVector<FixedString<95>, 8> reasons;  ///< Why not a better one.
+};
+
+/// Tier A needs the reserved network path, so the kernel path gives B at best.
+[[nodiscard]] TierVerdict judge_tier(const reserve::Protections& rows,
+                                     ExportKind exported) noexcept;
+
+}  // namespace holdfast::daemon
