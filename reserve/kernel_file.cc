@@ -39,7 +39,8 @@ OrErrno<std::string_view> read_kernel_file(const char* path, std::span<char> int
 }
 
 OrErrno<void> write_kernel_file(const char* path, std::string_view text) noexcept {
-    const UniqueFd fd{::open(path, O_WRONLY | O_CLOEXEC)};
+    // O_TRUNC means nothing to the kernel's files; it is for the files that stand in for them.
+    const UniqueFd fd{::open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)};
     if (!fd) return std::unexpected(Errno::last());
     const ssize_t put = ::write(fd.get(), text.data(), text.size());
     if (put < 0) return std::unexpected(Errno::last());

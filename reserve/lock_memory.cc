@@ -39,25 +39,10 @@ OrErrno<void> lock_present_pages(AddressRange range) noexcept {
     return {};
 }
 
-// The whole pages of the first sparse range that starts in or reaches into `range`.
-AddressRange sparse_part(AddressRange range,
-                         std::span<const std::span<const std::byte>> sparse) noexcept {
-    AddressRange first{.start = range.end, .end = range.end};
-    for (const auto bytes : sparse) {
-        const AddressRange all = addresses_of(bytes);
-        const std::uintptr_t start = (all.start + kPageBytes - 1) / kPageBytes * kPageBytes;
-        const std::uintptr_t end = all.end / kPageBytes * kPageBytes;
-        const AddressRange part{.start = std::max(start, range.start),
-                                .end = std::min(end, range.end)};
-        if (part.start < part.end && part.start < first.start) first = part;
-    }
-    return first;
-}
-
 OrErrno<void> lock_mapping(AddressRange left,
                            std::span<const std::span<const std::byte>> sparse) noexcept {
     while (left.bytes() > 0) {
-        const AddressRange part = sparse_part(left, sparse);
+        const AddressRange part = first_part_in(left, sparse);
         if (const auto dense = lock_range({left.start, part.start}); !dense) return dense;
         if (const auto few = lock_present_pages(part); !few) return few;
         left.start = part.end;

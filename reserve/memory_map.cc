@@ -54,6 +54,12 @@ std::optional<std::string_view> value_of(std::string_view line, std::string_view
     return line.substr(key.size());
 }
 
+// "     132 kB"
+ByteCount kib_in(std::string_view value) noexcept {
+    std::string_view number = without_leading_blanks(value);
+    return ByteCount{try_take_number<std::uint64_t>(number).value_or(0) * kKib};
+}
+
 }  // namespace
 
 std::optional<Mapping> MappingReader::next() noexcept {
@@ -64,10 +70,8 @@ std::optional<Mapping> MappingReader::next() noexcept {
             has_head = read_head(*line, mapping);
             continue;
         }
-        if (const auto rss = value_of(*line, "Rss:")) {
-            std::string_view number = without_leading_blanks(*rss);
-            mapping.resident = ByteCount{try_take_number<std::uint64_t>(number).value_or(0) * kKib};
-        }
+        if (const auto rss = value_of(*line, "Rss:")) mapping.resident = kib_in(*rss);
+        if (const auto own = value_of(*line, "Anonymous:")) mapping.anonymous = kib_in(*own);
         if (const auto flags = value_of(*line, "VmFlags:")) {
             read_flags(*flags, mapping);
             return mapping;
@@ -104,6 +108,20 @@ OrErrno<MemoryFacts> measure_memory() noexcept {
 AddressRange addresses_of(std::span<const std::byte> bytes) noexcept {
     const auto start = std::bit_cast<std::uintptr_t>(bytes.data());
     return {.start = start, .end = start + bytes.size()};
+}
+
+AddressRange first_part_in(AddressRange range,
+                           std::span<const std::span<const std::byte>> pieces) noexcept {
+    AddressRange first{.start = range.end, .end = range.end};
+    for (const auto piece : pieces) {
+        const AddressRange all = addresses_of(piece);
+        const std::uintptr_t start = (all.start + kPageBytes - 1) / kPageBytes * kPageBytes;
+        const std::uintptr_t end = all.end / kPageBytes * kPageBytes;
+        const AddressRange part{.start = std::max(start, range.start),
+                                .end = std::min(end, range.end)};
+        if (part.start < part.end && part.start < first.start) first = part;
+    }
+    return first;
 }
 
 PresentRuns::PresentRuns(AddressRange range) noexcept

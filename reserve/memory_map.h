@@ -32,6 +32,7 @@ struct Mapping {
                              ///< lockable.
     FixedString<63> name;    ///< Path or "[stack]"; cut.
     ByteCount resident;      ///< Rss.
+    ByteCount anonymous;     ///< Present pages that are our own copy, not the file's.
 
     [[nodiscard]] std::size_t bytes() const noexcept { return end - start; }
     [[nodiscard]] bool has_access() const noexcept { return readable || writable || executable; }
@@ -72,6 +73,10 @@ struct AddressRange {
 };
 /// Where `bytes` lie.
 [[nodiscard]] AddressRange addresses_of(std::span<const std::byte> bytes) noexcept;
+/// The part of `range` with the lowest addresses that lies in one of `pieces`, in whole pages.
+/// Empty, at the end of `range`, when there is none.
+[[nodiscard]] AddressRange first_part_in(
+    AddressRange range, std::span<const std::span<const std::byte>> pieces) noexcept;
 
 /// Walks the runs of pages of `range` that are present in memory, by ascending address. The bounds
 /// of `range` are multiples of kPageBytes, and all of it is mapped.
