@@ -102,6 +102,8 @@ inline constexpr std::uint8_t kVerify12 = 0xaf;
 struct Plan {
     std::uint64_t out_bytes = 0;
     std::optional<Sense> refusal{};
+    /// The command has no meaning with more or fewer bytes than these.
+    bool exact = false;
 };
 
 /// How a command ended. The data is `reply` or, when that is empty, `borrowed` from the disk.

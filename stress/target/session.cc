@@ -156,6 +156,7 @@ std::optional<Outcome> Session::early_answer(const Task& task, Services& service
     if (opcode == scsi_op::kReportLuns) return {};
     const Plan plan = unit->second.plan(task.cdb);
     if (plan.refusal) return Outcome::check(*plan.refusal);
+    if (plan.exact && plan.out_bytes != task.edtl) return Outcome::check(kInvalidFieldInCdb);
     return {};
 }
 

@@ -61,11 +61,14 @@ Plan LogicalUnit::plan_block(const BlockCommand& command) const {
         if (bytes > kTransferBytesMax) return {.refusal = kInvalidFieldInCdb};
         return {.out_bytes = bytes};
     case BlockAction::WriteSame:
-        if (command.anchor || (command.unmap && !config_.thin) ||
-            command.blocks > kUnmapBytesMax / disk_.block_bytes())
+        if (command.anchor || (command.unmap && !config_.thin) || command.blocks > kUnmapBlocksMax)
             return {.refusal = kInvalidFieldInCdb};
-        return {.out_bytes = command.no_data_out ? 0 : disk_.block_bytes()};
-    case BlockAction::CompareAndWrite: return {.out_bytes = 2 * bytes};
+        return {.out_bytes = command.no_data_out ? 0 : disk_.block_bytes(),
+                .refusal = {},
+                .exact = !command.no_data_out};
+    case BlockAction::CompareAndWrite:
+        if (command.blocks > kCompareBlocksMax) return {.refusal = kInvalidFieldInCdb};
+        return {.out_bytes = 2 * bytes, .refusal = {}, .exact = true};
     }
     return {.refusal = kInvalidOpcode};
 }
@@ -119,7 +122,7 @@ Outcome LogicalUnit::verify(const BlockCommand& command, Bytes data_out) {
 Outcome LogicalUnit::write_same(const BlockCommand& command, Bytes data_out) {
     const std::uint64_t blocks =
         command.blocks == 0 ? disk_.block_count() - command.lba : command.blocks;
-    if (blocks > kUnmapBytesMax / disk_.block_bytes()) return Outcome::check(kInvalidFieldInCdb);
+    if (blocks > kUnmapBlocksMax) return Outcome::check(kInvalidFieldInCdb);
     if (!command.no_data_out && data_out.size() < disk_.block_bytes())
         return Outcome::check(kInvalidFieldInCdb);
     if (command.no_data_out || (command.unmap && is_all_zero(data_out))) {
@@ -190,7 +193,7 @@ Outcome LogicalUnit::unmap(Bytes parameters) {
         if (!in_range(range)) return Outcome::check(kLbaOutOfRange);
         ranges.push_back(range);
     }
-    if (total > kUnmapBytesMax / disk_.block_bytes()) return Outcome::check(kInvalidParameter);
+    if (total > kUnmapBlocksMax) return Outcome::check(kInvalidParameter);
     for (const BlockCommand& range : ranges) disk_.discard(range.lba, range.blocks);
     return {};
 }

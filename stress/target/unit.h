@@ -40,8 +40,8 @@ private:
     [[nodiscard]] std::vector<std::byte> block_limits_page() const;
     [[nodiscard]] Outcome mode_sense(CdbView cdb) const;
     [[nodiscard]] Outcome read_capacity_10() const;
-    [[nodiscard]] Outcome service_action_in(CdbView cdb) const;
-    [[nodiscard]] Outcome lba_status(CdbView cdb) const;
+    [[nodiscard]] Outcome service_action_in(CdbView cdb);
+    [[nodiscard]] Outcome lba_status(CdbView cdb);
     [[nodiscard]] bool in_range(const BlockCommand& command) const;
 
     LunConfig config_;
@@ -49,9 +49,10 @@ private:
 };
 
 /// The longest READ or WRITE, as the block limits page says.
-inline constexpr std::uint64_t kTransferBytesMax = 16ULL << 20;
+inline constexpr std::uint64_t kTransferBytesMax = 32ULL << 20;
 /// The longest WRITE SAME and the most blocks in one UNMAP.
-inline constexpr std::uint64_t kUnmapBytesMax = 1ULL << 30;
+inline constexpr std::uint64_t kUnmapBlocksMax = 1ULL << 20;
+inline constexpr std::uint64_t kCompareBlocksMax = 64;
 inline constexpr std::uint64_t kUnmapDescriptorsMax = 256;
 
 /// INQUIRY for a LUN that does not exist. SPC-4 section 6.6.2, peripheral qualifier 3.

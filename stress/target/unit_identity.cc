@@ -12,6 +12,9 @@ constexpr std::string_view kVendor = "HOLDFAST";
 constexpr std::string_view kProduct = "RAM TARGET      ";
 constexpr std::string_view kRevision = "0001";
 
+/// How far one GET LBA STATUS looks.
+constexpr std::uint64_t kLbaStatusBlocksMax = 16'384;
+
 /// Appends big-endian fields to a reply.
 class Reply {
 public:
@@ -110,13 +113,13 @@ std::vector<std::byte> LogicalUnit::block_limits_page() const {
     const std::uint64_t block = disk_.block_bytes();
     const bool thin = config_.thin;
     Reply reply;
-    reply.u8(0x00).u8(64);  // COMPARE AND WRITE length
+    reply.u8(0x00).u8(kCompareBlocksMax);
     reply.be16(static_cast<unsigned>(std::max<std::uint64_t>(1, 4096 / block)));
     reply.be32(kTransferBytesMax / block).be32((1ULL << 20) / block).be32(0);
-    reply.be32(thin ? kUnmapBytesMax / block : 0).be32(thin ? kUnmapDescriptorsMax : 0);
+    reply.be32(thin ? kUnmapBlocksMax : 0).be32(thin ? kUnmapDescriptorsMax : 0);
     reply.be32(thin ? std::max<std::uint64_t>(1, 4096 / block) : 0);
     reply.be32(thin ? 0x8000'0000ULL : 0);  // alignment 0, valid
-    reply.be64(kUnmapBytesMax / block);
+    reply.be64(kUnmapBlocksMax);
     reply.zeros(0x3c - reply.size());
     return reply.take();
 }
@@ -187,18 +190,25 @@ Outcome LogicalUnit::read_capacity_10() const {
     return Outcome{.reply = reply.take()};
 }
 
-Outcome LogicalUnit::lba_status(CdbView cdb) const {
+Outcome LogicalUnit::lba_status(CdbView cdb) {
     const std::uint64_t lba = be64_at<2>(cdb);
     if (!config_.thin) return Outcome::check(kInvalidFieldInCdb);
     if (lba >= disk_.block_count()) return Outcome::check(kLbaOutOfRange);
+    // A block of zeros counts as deallocated: after UNMAP it reads so, and nothing else is known.
+    const auto is_mapped = [this](std::uint64_t block) {
+        return std::ranges::any_of(disk_.view(block, 1),
+                                   [](std::byte b) { return b != std::byte{0}; });
+    };
+    const bool mapped = is_mapped(lba);
+    const std::uint64_t end = std::min(disk_.block_count(), lba + kLbaStatusBlocksMax);
+    std::uint64_t stop = lba + 1;
+    while (stop < end && is_mapped(stop) == mapped) ++stop;
     Reply reply;
-    // One descriptor: mapped, to the end. Which pages are really there is the kernel's secret.
-    const std::uint64_t blocks = std::min<std::uint64_t>(disk_.block_count() - lba, 0xffff'ffffU);
-    reply.be32(20).be32(0).be64(lba).be32(blocks).be32(0);
+    reply.be32(20).be32(0).be64(lba).be32(stop - lba).u8(mapped ? 0 : 1).zeros(3);
     return allocated(reply.take(), be32_at<10>(cdb));
 }
 
-Outcome LogicalUnit::service_action_in(CdbView cdb) const {
+Outcome LogicalUnit::service_action_in(CdbView cdb) {
     constexpr std::uint8_t kReadCapacity16 = 0x10;
     constexpr std::uint8_t kGetLbaStatus = 0x12;
     const std::uint8_t action = u8_at<1>(cdb) & 0x1fU;
