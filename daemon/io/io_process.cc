@@ -120,6 +120,7 @@ StatusFacts IoProcess::first_facts() const noexcept {
     facts.depth = spec_.limits.depth;
     facts.request_bytes_max = spec_.limits.request_bytes_max;
     facts.plan_bytes = plan_.total().raw();
+    facts.kernel_reserve_kib = inheritance_.kernel_reserve_kib;
     facts.exported.kind = spec_.exported.kind;
     return facts;
 }

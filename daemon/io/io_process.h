@@ -16,6 +16,7 @@ struct IoInheritance {
     std::uint32_t attachment = 0;
     /// Take over this ublk device of a predecessor that died; -1: none.
     std::int32_t recover_ublk_id = -1;
+    std::uint64_t kernel_reserve_kib = 0;  ///< vm.min_free_kbytes as settled; 0: not touched.
 };
 
 /// Exit codes of an I/O process.

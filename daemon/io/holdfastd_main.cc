@@ -1,0 +1,69 @@
+/// holdfastd: the supervisor, which becomes an I/O process for each attachment.
+///
+///   holdfastd [--control PROGRAM] [--no-lockdown] [options of holdfast-control]
+///
+/// Everything else on the command line goes to holdfast-control.
+
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/strong.h"
+#include "daemon/io/supervisor.h"
+#include "reserve/heap.h"
+
+namespace {
+
+using namespace holdfast;
+
+// libseccomp's working memory before arming is by far the largest user.
+constexpr ByteCount kHeapMax{4ULL * 1024 * 1024};
+constexpr std::size_t kPathBytesMax = 512;
+constexpr std::string_view kControlName = "holdfast-control";
+
+std::array<char, kPathBytesMax> control_path{};
+std::optional<daemon::Supervisor> supervisor;
+
+/// holdfast-control stands in the same folder as we do.
+bool find_control() {
+    const ssize_t got = ::readlink("/proc/self/exe", control_path.data(), control_path.size() - 1);
+    if (got <= 0) return false;
+    const std::string_view self{control_path.data(), static_cast<std::size_t>(got)};
+    const std::size_t folder = self.rfind('/') + 1;
+    if (folder + kControlName.size() >= control_path.size()) return false;
+    const auto rest = std::span{control_path}.subspan(folder);
+    kControlName.copy(rest.data(), rest.size());
+    rest[kControlName.size()] = '\0';
+    return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    reserve::heap::limit(kHeapMax);
+    // The one place where the C argument vector becomes a span.
+    std::span<char*> words{argv, static_cast<std::size_t>(argc)};
+    words = words.subspan(words.empty() ? 0 : 1);
+    daemon::SupervisorOptions options;
+    if (find_control()) options.control_program = control_path.data();
+    while (!words.empty()) {
+        const std::string_view word{words.front()};
+        if (word == "--no-lockdown") {
+            options.lock_down = false;
+            words = words.subspan(1);
+        } else if (word == "--control" && words.size() > 1) {
+            options.control_program = words[1];
+            words = words.subspan(2);
+        } else {
+            break;
+        }
+    }
+    options.control_arguments = words;
+    if (options.control_program == nullptr) return EXIT_FAILURE;
+    supervisor.emplace(options);
+    return supervisor->run();
+}
