@@ -134,7 +134,46 @@ Failure failure_of_machine(const ControlMessage& message) {
         fmt::format("the I/O process failed: {}; look into the log of holdfastd", errno_name));
 }
 
+Failure authentication_failure() {
+    return made(
+        ExitCode::Authentication,
+        "authentication failed: the target asks for CHAP, offers no method that we have, or "
+        "did not prove itself; check user and passwords");
+}
+
+Failure protocol_failure() {
+    return made(
+        ExitCode::Protocol,
+        "what answers at the portal does not speak iSCSI as RFC 7143 has it; check the port, "
+        "then the target");
+}
+
+/// `error` is an initiator::LoginError.
+Failure failure_of_login_error(std::uint64_t error) {
+    using enum initiator::LoginError;
+    const auto is = [error](initiator::LoginError known) {
+        return error == static_cast<std::uint64_t>(known);
+    };
+    if (is(AuthenticationMissing) || is(AuthenticationRefused) || is(Chap))
+        return authentication_failure();
+    if (is(DigestMissing))
+        return made(ExitCode::Usage,
+                    "the target does not offer a digest that is required; enable it there, or set "
+                    "header_digest and data_digest to \"prefer\"");
+    if (is(WrongPortalGroup))
+        return made(ExitCode::NotFound,
+                    "the portal belongs to another portal group than discovery said; run 'holdfast "
+                    "discover' again");
+    return protocol_failure();
+}
+
 }  // namespace
+
+Failure failure_of_login(const initiator::LoginFailure& failure) {
+    if (failure.error == initiator::LoginError::RefusedByTarget)
+        return failure_of_login_status(failure.status);
+    return failure_of_login_error(static_cast<std::uint64_t>(failure.error));
+}
 
 Failure failure_of_probe(std::uint64_t error) {
     if (error >= kProbeCodes.size())
@@ -163,16 +202,10 @@ std::optional<Failure> failure_of_notice(const initiator::Notice& notice) {
                     "nothing answers at the portal; check address, port, firewall, and that the "
                     "target runs");
     case NoticeKind::LoginRefused: return failure_of_login_status(notice.a);
-    case NoticeKind::AuthenticationFailed:
-        return made(ExitCode::Authentication,
-                    "authentication failed: the target asks for CHAP, offers no method that we "
-                    "have, or did not prove itself; check user and passwords");
-    case NoticeKind::LoginViolation:
+    case NoticeKind::AuthenticationFailed: return authentication_failure();
+    case NoticeKind::LoginViolation: return failure_of_login_error(notice.a);
     case NoticeKind::PeerViolation:
-    case NoticeKind::DigestError:
-        return made(ExitCode::Protocol,
-                    "what answers at the portal does not speak iSCSI as RFC 7143 has it; check the "
-                    "port, then the target");
+    case NoticeKind::DigestError: return protocol_failure();
     case NoticeKind::ProbeFailed: return failure_of_probe(notice.a);
     case NoticeKind::SessionLost:
         return made(ExitCode::Unreachable,

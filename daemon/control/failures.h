@@ -9,6 +9,7 @@
 
 #include "daemon/control/failure.h"
 #include "daemon/shared/control_message.h"
+#include "initiator/login/login.h"
 #include "initiator/notice.h"
 #include "initiator/request.h"
 
@@ -20,6 +21,9 @@ namespace holdfast::daemon {
 /// How a status of a Login Response ends for the user. RFC 7143 section 11.13.5. `status` is
 /// class << 8 | detail.
 [[nodiscard]] Failure failure_of_login_status(std::uint64_t status);
+
+/// Why a login ended, as the login machine says it.
+[[nodiscard]] Failure failure_of_login(const initiator::LoginFailure& failure);
 
 /// What a notice means when the first login ends with it; empty when it does not explain a failure.
 [[nodiscard]] std::optional<Failure> failure_of_notice(const initiator::Notice& notice);

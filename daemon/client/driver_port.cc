@@ -1,0 +1,88 @@
+#include "daemon/client/driver_port.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "daemon/control/failures.h"
+
+namespace holdfast::daemon {
+
+namespace {
+
+constexpr Duration kTurn = Duration::from_ms(100);
+constexpr std::size_t kNoticesMax = 32;
+
+Failure failure_of_open(Errno error) {
+    if (error == Errno{ENOSYS} || error == Errno{EPERM})
+        return {.code = ExitCode::NotPermitted,
+                .sentence =
+                    "io_uring is not available here; check kernel.io_uring_disabled and the "
+                    "container's seccomp profile"};
+    if (error == Errno{ENOMEM})
+        return {.code = ExitCode::Failed,
+                .sentence =
+                    "the planned memory cannot be had; lower --depth or --request-size, or "
+                    "raise ulimit -l"};
+    return {
+        .code = ExitCode::Failed,
+        .sentence = fmt::format("cannot set up ring and sockets: {}; lower --depth", error.text())};
+}
+
+}  // namespace
+
+OrFailure<std::unique_ptr<DriverPort>> DriverPort::open(const DriverConfig& config,
+                                                        Duration timeout) {
+    std::unique_ptr<DriverPort> port{new DriverPort{config.limits}};
+    if (const auto opened = port->driver_.open(config); !opened)
+        return std::unexpected{failure_of_open(opened.error())};
+    port->driver_.start();
+    if (const auto in = port->log_in(config.session.portals.size(), timeout); !in)
+        return std::unexpected{in.error()};
+    return port;
+}
+
+DriverPort::~DriverPort() {
+    const Instant deadline = Driver::clock() + kCloseMax;
+    const auto is_over = [this] {
+        return driver_.state() == DriverState::Stopped || driver_.state() == DriverState::GaveUp;
+    };
+    if (is_over()) return;
+    driver_.stop();
+    while (!is_over() && Driver::clock() < deadline) {
+        driver_.run_once(kTurn);
+        keep_notices();
+        while (driver_.poll_completion()) continue;
+    }
+    if (!is_over()) driver_.stop();
+}
+
+OrFailure<void> DriverPort::log_in(std::size_t portals, Duration timeout) {
+    const Instant deadline = Driver::clock() + timeout;
+    while (driver_.state() == DriverState::Opening) {
+        driver_.run_once(kTurn);
+        keep_notices();
+        const auto refusals = std::ranges::count(notices_, initiator::NoticeKind::ConnectFailed,
+                                                 &initiator::Notice::kind);
+        const bool every_portal_refused = static_cast<std::size_t>(refusals) >= portals;
+        if (every_portal_refused || Driver::clock() >= deadline) break;
+    }
+    if (driver_.state() == DriverState::Ready) return {};
+    return std::unexpected{failure_of_notices(notices_)};
+}
+
+OrFailure<void> DriverPort::run_once(Duration wait_max) {
+    driver_.run_once(wait_max);
+    keep_notices();
+    if (driver_.state() == DriverState::Ready) return {};
+    return std::unexpected{failure_of_notices(notices_)};
+}
+
+void DriverPort::keep_notices() {
+    while (const auto notice = driver_.poll_notice()) {
+        if (notices_.size() == kNoticesMax) notices_.erase(notices_.begin());
+        notices_.push_back(*notice);
+    }
+}
+
+}  // namespace holdfast::daemon
