@@ -21,6 +21,7 @@
 #include "reserve/fuse.h"
 #include "reserve/heap.h"
 #include "reserve/kernel_file.h"
+#include "reserve/kernel_need.h"
 #include "reserve/lockdown.h"
 #include "reserve/plan.h"
 #include "reserve/sandbox.h"
@@ -39,8 +40,9 @@ constexpr Duration kLogoutMax = Duration::from_s(30);
 DriverConfig driver_config(const AttachSpec& spec) noexcept {
     DriverConfig config{.session = spec.session, .limits = spec.limits, .tcp = {}};
     config.session.read_only = spec.session.read_only || spec.exported.read_only;
-    config.tcp.send_bytes = spec.socket.send_bytes;
-    config.tcp.receive_bytes = spec.socket.receive_bytes;
+    const SocketSpec buffers = socket_buffers_of(spec);
+    config.tcp.send_bytes = buffers.send_bytes;
+    config.tcp.receive_bytes = buffers.receive_bytes;
     // A dead path shows by then; NOP time-outs judge the target, this judges the wire.
     const Duration limit = spec.session.timers.nop_interval + spec.session.timers.nop_timeout;
     config.tcp.user_timeout_ms =
@@ -313,6 +315,20 @@ void IoProcess::leave() noexcept {
 }
 
 }  // namespace
+
+bool wants_kernel_reserve(const AttachSpec& spec) noexcept {
+    return (spec.flags & (kAttachKeepKernelReserve | kAttachWithoutLockdown)) == 0;
+}
+
+SocketSpec socket_buffers_of(const AttachSpec& spec) noexcept {
+    SocketSpec buffers = spec.socket;
+    if (!wants_kernel_reserve(spec)) return buffers;
+    const auto guaranteed =
+        reserve::socket_buffers_for(spec.limits.depth, spec.limits.request_bytes_max);
+    if (buffers.send_bytes == 0) buffers.send_bytes = guaranteed.send_bytes;
+    if (buffers.receive_bytes == 0) buffers.receive_bytes = guaranteed.receive_bytes;
+    return buffers;
+}
 
 int run_io_process(const AttachSpec& spec, IoInheritance inheritance) noexcept {
     // The supervisor orders us about; a signal that goes to everybody is not for us.

@@ -19,6 +19,12 @@ struct IoInheritance {
     std::uint64_t kernel_reserve_kib = 0;  ///< vm.min_free_kbytes as settled; 0: not touched.
 };
 
+/// True when the kernel's reserve shall cover the attachment.
+[[nodiscard]] bool wants_kernel_reserve(const AttachSpec& spec) noexcept;
+/// The kernel buffers of each connection: what was asked for, or what can be guaranteed. The
+/// kernel's own choice (0) is left only where nothing is guaranteed.
+[[nodiscard]] SocketSpec socket_buffers_of(const AttachSpec& spec) noexcept;
+
 /// Exit codes of an I/O process.
 inline constexpr int kIoExitDetached = 0;
 inline constexpr int kIoExitFailed = 1;  ///< It never served; control was told why.

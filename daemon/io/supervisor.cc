@@ -382,14 +382,13 @@ void Supervisor::settle_reserve() noexcept {
     const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
     reserve::add_network_to_plan(need, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L))});
     for (const Slot& slot : slots_) {
-        constexpr std::uint32_t kUnwanted = kAttachKeepKernelReserve | kAttachWithoutLockdown;
-        if (!slot.is_used || (slot.spec.flags & kUnwanted) != 0) continue;
+        if (!slot.is_used || !wants_kernel_reserve(slot.spec)) continue;
         is_wanted = true;
-        reserve::add_load_to_plan(need,
-                                  {.connections = slot.spec.limits.connections,
-                                   .depth = slot.spec.limits.depth,
-                                   .buffers = {.send_bytes = slot.spec.socket.send_bytes,
-                                               .receive_bytes = slot.spec.socket.receive_bytes}});
+        const SocketSpec buffers = socket_buffers_of(slot.spec);
+        reserve::add_load_to_plan(need, {.connections = slot.spec.limits.connections,
+                                         .depth = slot.spec.limits.depth,
+                                         .buffers = {.send_bytes = buffers.send_bytes,
+                                                     .receive_bytes = buffers.receive_bytes}});
     }
     const auto outcome =
         kernel_reserve_.settle(is_wanted ? reserve::min_free_kib_for(need.total()) : 0);
