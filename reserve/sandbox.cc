@@ -1,7 +1,11 @@
 #include "reserve/sandbox.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,6 +13,7 @@
 #include <memory>
 
 #include "base/assert.h"
+#include "base/fixed_vector.h"
 #include "base/unique_fd.h"
 #include "reserve/number_text.h"
 
@@ -62,16 +67,46 @@ int add(scmp_filter_ctx filter, const AllowedCall& call) noexcept {
     return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 1, &own);
 }
 
-OrErrno<void> load() noexcept {
+// The filter as the kernel takes it. Room for several times the present table.
+using Program = FixedVector<sock_filter, 512>;
+
+OrErrno<Program> read_program(int fd) noexcept {
+    Program program;
+    sock_filter one{};
+    if (::lseek(fd, 0, SEEK_SET) != 0) return std::unexpected(Errno::last());
+    for (;;) {
+        const ssize_t got = ::read(fd, &one, sizeof one);
+        if (got == 0) return program;
+        if (got != sizeof one) return std::unexpected(Errno{EIO});
+        if (!program.try_push(one)) return std::unexpected(Errno{E2BIG});
+    }
+}
+
+// Uses the heap, and has given everything back when it returns: libseccomp's own way to load frees
+// only afterwards, which is a call of the heap inside the sandbox.
+OrErrno<Program> build() noexcept {
     const Filter filter{seccomp_init(SCMP_ACT_KILL_PROCESS), &seccomp_release};
     if (!filter) return std::unexpected(Errno{ENOMEM});
-    if (const int answer = seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1); answer < 0) {
-        return refusal(answer);
-    }
     for (const AllowedCall& call : kAllowed) {
         if (const int answer = add(filter.get(), call); answer < 0) return refusal(answer);
     }
-    if (const int answer = seccomp_load(filter.get()); answer < 0) return refusal(answer);
+    const UniqueFd file{::memfd_create("holdfast-filter", MFD_CLOEXEC)};
+    if (!file) return std::unexpected(Errno::last());
+    if (const int answer = seccomp_export_bpf(filter.get(), file.get()); answer < 0) {
+        return refusal(answer);
+    }
+    return read_program(file.get());
+}
+
+OrErrno<void> load(Program& program) noexcept {
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return std::unexpected(Errno::last());
+    const sock_fprog all{.len = static_cast<unsigned short>(program.size()),
+                         .filter = program.span().data()};
+    const long answer =
+        ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &all);
+    if (answer < 0) return std::unexpected(Errno::last());
+    // Positive: the id of a thread that has another filter already.
+    if (answer > 0) return std::unexpected(Errno{EBUSY});
     return {};
 }
 
@@ -95,10 +130,15 @@ std::span<const AllowedCall> allowed_calls() noexcept {
 }
 
 OrErrno<Protection> enter_sandbox() noexcept {
+#if defined(HF_SANITIZED)
+    return std::unexpected(Errno{ENOTSUP});
+#endif
     // Opened before, because the filter has no open.
     const UniqueFd status{::open("/proc/self/status", O_RDONLY | O_CLOEXEC)};
     if (!status) return std::unexpected(Errno::last());
-    if (const auto loaded = load(); !loaded) return std::unexpected(loaded.error());
+    auto program = build();
+    if (!program) return std::unexpected(program.error());
+    if (const auto loaded = load(*program); !loaded) return std::unexpected(loaded.error());
     const int mode = seccomp_mode(status.get());
     return protection("system call filter", "Seccomp: 2", mode == 2 ? "Seccomp: 2" : "not on",
                       mode == 2, "the kernel needs CONFIG_SECCOMP_FILTER");

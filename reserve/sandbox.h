@@ -33,6 +33,8 @@ struct AllowedCall {
 
 /// Loads the filter into every thread of the process, for ever, and reads back that it is on.
 /// Uses the heap, so before arming. The row says what the kernel reports in /proc/self/status.
+/// ENOTSUP: under a sanitizer, which maps memory whenever it likes. EBUSY: another thread has a
+/// filter of its own.
 [[nodiscard]] OrErrno<Protection> enter_sandbox() noexcept;
 
 }  // namespace holdfast::reserve

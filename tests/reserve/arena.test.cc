@@ -42,7 +42,8 @@ TEST(Arena, RegisteredSpansCoverAllOfIt) {
     const auto arena = Arena::map(ByteCount{kMib});
     ASSERT_TRUE(arena);
     std::size_t covered = 0;
-    for (const auto span : arena->registered_spans().span()) covered += span.size();
+    const auto spans = arena->registered_spans();
+    for (const auto span : spans) covered += span.size();
     EXPECT_EQ(covered, arena->bytes().size());
 }
 

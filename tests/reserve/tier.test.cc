@@ -40,11 +40,11 @@ TEST(Tier, EveryCombinationOfFacts) {
         unsigned missing_a = 0;
         for (unsigned i = 0; i < 9; ++i) {
             facts.*kNeedsOfB[i] = (set >> i & 1U) != 0;
-            missing_b += (set >> i & 1U) != 0 ? 0 : 1;
+            missing_b += (set >> i & 1U) != 0 ? 0U : 1U;
         }
         for (unsigned i = 0; i < 2; ++i) {
             facts.*kNeedsOfA[i] = (set >> (9 + i) & 1U) != 0;
-            missing_a += (set >> (9 + i) & 1U) != 0 ? 0 : 1;
+            missing_a += (set >> (9 + i) & 1U) != 0 ? 0U : 1U;
         }
         const TierVerdict verdict = decide_tier(facts);
         const Tier expected = missing_b > 0 ? Tier::C : missing_a > 0 ? Tier::B : Tier::A;
