@@ -299,6 +299,19 @@ TEST(Verdict, CheckConditionNeedsItsSense) {
     EXPECT_TRUE(judge(hex("00 03 70 00 06")).step == Step::RetryNow);
 }
 
+// Goal: sense that comes with another status than CHECK CONDITION is not looked at: that belongs to
+// RFC 7144, which is not negotiated.
+// Rows: RSP-10
+TEST(Verdict, SenseCountsWithCheckConditionOnly) {
+    const auto segment = segment_with(sense(SenseKey::MediumError, 0x1100));
+    for (int raw = 0; raw < 256; ++raw) {
+        const auto status = static_cast<Status>(raw);
+        if (status == Status::CheckCondition) continue;
+        EXPECT_EQ(verdict({.status = status, .data_segment = segment}, {}),
+                  verdict({.status = status}, {}));
+    }
+}
+
 // Goal: deferred sense is about an earlier write: the command that carries it is sent again, the
 // loss is reported, and a flush that carries it fails.
 TEST(Verdict, DeferredSenseReportsALostWrite) {
