@@ -1,7 +1,6 @@
 #include "reserve/lock_memory.h"
 
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,8 @@
 namespace holdfast::reserve {
 
 namespace {
+
+constexpr std::size_t kStackGuardBytes = 16 * kPageBytes;
 
 // Touches the stack below, so that it is mapped and present. Not inlined: the room must be gone
 // again when this returns.
@@ -50,12 +51,16 @@ OrErrno<void> lock_mapping(AddressRange left,
     return {};
 }
 
-// From now on growing the main stack beyond what is locked is a crash, not a page fault.
-OrErrno<void> freeze_stack(std::size_t bytes) noexcept {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_STACK, &limit) != 0) return std::unexpected(Errno::last());
-    limit.rlim_cur = std::min<rlim_t>(bytes, limit.rlim_max);
-    if (::setrlimit(RLIMIT_STACK, &limit) != 0) return std::unexpected(Errno::last());
+// From now on growing the main stack beyond what is locked is a crash, not a page fault. A mapping
+// without access in the way does it; a limit (RLIMIT_STACK) would be handed on to every program
+// that we execute. Frames are probed page by page (-fstack-clash-protection), so none jumps over.
+OrErrno<void> guard_stack(std::uintptr_t stack_start) noexcept {
+    void* const wanted = std::bit_cast<void*>(stack_start - kStackGuardBytes);
+    void* const got =
+        ::mmap(wanted, kStackGuardBytes, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got == MAP_FAILED) return std::unexpected(Errno::last());
+    HF_ASSERT(got == wanted);
     return {};
 }
 
@@ -69,16 +74,23 @@ OrErrno<void> lock_memory(std::span<const std::span<const std::byte>> sparse) no
     MappingReader reader;
     if (const auto opened = reader.open(); !opened) return opened;
     AddressRange stack;
+    std::uintptr_t guard_end = 0;  // Where the last mapping without access ended.
+    bool has_guard = false;
     while (const auto mapping = reader.next()) {
+        if (!mapping->has_access()) guard_end = mapping->end;
         if (mapping->of_kernel || !mapping->has_access()) continue;
         const AddressRange range{.start = mapping->start, .end = mapping->end};
         if (const auto locked = lock_mapping(range, sparse); !locked) return locked;
-        if (mapping->is_stack()) stack = range;
+        if (!mapping->is_stack()) continue;
+        stack = range;
+        has_guard = guard_end == range.start;
     }
     if (const auto error = reader.error()) return std::unexpected(*error);
     const auto here = std::bit_cast<std::uintptr_t>(__builtin_frame_address(0));
     HF_ASSERT(here < stack.end && here - stack.start >= kStackReadyBytes);
-    if (const auto frozen = freeze_stack(stack.bytes()); !frozen) return frozen;
+    if (!has_guard) {
+        if (const auto guarded = guard_stack(stack.start); !guarded) return guarded;
+    }
     // Without MCL_CURRENT: sparse ranges stay as they are. Only what is mapped later is caught.
     if (::mlockall(MCL_FUTURE | MCL_ONFAULT) != 0) return std::unexpected(Errno::last());
     return {};

@@ -21,7 +21,7 @@ inline constexpr std::size_t kStackReadyBytes = 96U * 1024;
 /// Locks the whole process, from the main thread. May be called again: after a fork, whose child
 /// inherits no lock and whose parent shares its pages until it writes them, and after something new
 /// was mapped. Afterwards every new mapping is locked too, and the main stack does not grow any
-/// more.
+/// more. None of this is handed on by execve(); a forked child keeps the guard of the stack only.
 ///
 /// ENOMEM or EPERM: RLIMIT_MEMLOCK is too small and CAP_IPC_LOCK is missing. ENOTSUP: under a
 /// sanitizer, whose shadow memory of terabytes nobody can lock.

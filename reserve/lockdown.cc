@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -58,20 +57,20 @@ Protection memory_row() noexcept {
 }
 
 Protection stack_row() noexcept {
-    rlimit limit{};
-    const bool known = ::getrlimit(RLIMIT_STACK, &limit) == 0;
-    std::uint64_t mapped = 0;
+    std::size_t fixed_bytes = 0;
+    std::uintptr_t guard_end = 0;  // Where the last mapping without access ended.
     MappingReader reader;
     if (reader.open()) {
         while (const auto mapping = reader.next()) {
-            if (mapping->is_stack()) mapped = mapping->bytes();
+            if (!mapping->has_access()) guard_end = mapping->end;
+            if (mapping->is_stack() && guard_end == mapping->start) fixed_bytes = mapping->bytes();
         }
     }
-    const bool holds = known && mapped > 0 && limit.rlim_cur <= mapped;
-    return protection(
-        "main stack", "cannot grow",
-        holds ? text_of({NumberText{mapped / 1024}.view(), " KiB, fixed"}).view() : "may grow",
-        holds, "the hard limit of the stack is below what is in use: raise it");
+    const bool holds = fixed_bytes > 0;
+    const Text found = holds ? text_of({NumberText{fixed_bytes / 1024}.view(), " KiB, fixed"})
+                             : text_of({"may grow"});
+    return protection("main stack", "cannot grow", found.view(), holds,
+                      "locking memory failed before the stack could be guarded");
 }
 
 Protection scheduling_row(const LockdownWish& wish) noexcept {

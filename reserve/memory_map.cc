@@ -97,7 +97,7 @@ OrErrno<MemoryFacts> measure_memory() noexcept {
     MappingReader reader;
     if (const auto opened = reader.open(); !opened) return std::unexpected(opened.error());
     while (const auto mapping = reader.next()) {
-        if (mapping->of_kernel) continue;
+        if (mapping->of_kernel || !mapping->has_access()) continue;
         if (!mapping->locked) facts.loose += mapping->resident;
         if (mapping->locked) facts.absent += ByteCount{mapping->bytes()} - mapping->resident;
     }

@@ -134,6 +134,33 @@ TEST_F(LockMemory, TheStackDoesNotGrowAnyMore) {
               SIGSEGV);
 }
 
+TEST_F(LockMemory, ProgramsThatAreExecutedGetNoneOfIt) {
+    // Goal: a locked supervisor can start ordinary programs: no small stack, nothing locked.
+    EXPECT_EQ(exit_code_of_child([] {
+                  if (!lock_memory({})) return 1;
+                  const char* const script =
+                      "test $(ulimit -s) != 132 && grep -q 'VmLck:[[:space:]]*0 kB' "
+                      "/proc/self/status && ! grep -q -- '---p 00000000 00:00 0 *$' "
+                      "/proc/self/maps";
+                  ::execl("/bin/sh", "sh", "-c", script, nullptr);
+                  return 2;
+              }),
+              0);
+}
+
+TEST_F(LockMemory, LockingTwiceChangesNothing) {
+    // Goal: the second call is for what changed, not a second guard or a second lock.
+    EXPECT_EQ(exit_code_of_child([] {
+                  if (!lock_memory({})) return 1;
+                  const auto first = measure_memory();
+                  if (!lock_memory({})) return 2;
+                  const auto second = measure_memory();
+                  if (second->loose != ByteCount{} || second->absent != ByteCount{}) return 3;
+                  return first->locked == second->locked ? 0 : 4;
+              }),
+              0);
+}
+
 TEST_F(LockMemory, LaterMappingsAreLockedToo) {
     // Goal: what is mapped after the lock cannot be swapped out either.
     EXPECT_EQ(exit_code_of_child([] {
