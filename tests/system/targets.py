@@ -60,12 +60,15 @@ class Target:
     program = ""
     lun = 0
 
-    def __init__(self, port, size_mib=64, chap=None, digest=None, block_bytes=512):
-        """digest: None for the target's default, "none", or "crc32c" for nothing else."""
+    def __init__(self, port, size_mib=64, chap=None, digest=None, block_bytes=512, parameters=None,
+                 portal_options=""):
+        """digest: None for the target's default, "none", "offer", or "crc32c" for nothing else.
+        parameters: negotiation keys to set; portal_options: of the portal. Both for tgt only."""
         if not PORT_FIRST <= port <= PORT_LAST:
             raise ValueError(f"port {port} is not ours")
         self.port, self.size_mib, self.chap, self.digest = port, size_mib, chap, digest
         self.block_bytes = block_bytes
+        self.parameters, self.portal_options = parameters or {}, portal_options
         self.iqn = f"iqn.2026-01.test.interop:{self.name}"
         self.process = None
         self.folder = None
@@ -157,7 +160,10 @@ class Tgt(Target):
     lun = 1
 
     def command(self):
-        return ["tgtd", "-f", "-C", str(self.port), "--iscsi", f"portal=127.0.0.1:{self.port}"]
+        options = f"portal=127.0.0.1:{self.port}"
+        if self.portal_options:
+            options += f",{self.portal_options}"
+        return ["tgtd", "-f", "-C", str(self.port), "--iscsi", options]
 
     def environment(self):
         return dict(os.environ, TGT_IPC_SOCKET=str(self.folder / "control"))
@@ -175,9 +181,11 @@ class Tgt(Target):
         self.admin("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b",
                    str(self.disk), "--blocksize", str(self.block_bytes))
         if self.digest is not None:
-            value = "CRC32C" if self.digest == "crc32c" else "None"
+            value = {"crc32c": "CRC32C", "offer": "CRC32C,None", "none": "None"}[self.digest]
             for key in ("HeaderDigest", "DataDigest"):
                 self.set_parameter(key, value)
+        for key, value in self.parameters.items():
+            self.set_parameter(key, value)
         if self.chap:
             self.add_account(self.chap.user, self.chap.secret)
             if self.chap.is_mutual:
@@ -210,7 +218,7 @@ class Istgt(Target):
         method = "None"
         if self.chap:
             method = "CHAP Mutual" if self.chap.is_mutual else "CHAP"
-        use_digest = {None: "Auto", "none": "None", "crc32c": "Header Data"}[self.digest]
+        use_digest = {"none": "None", "crc32c": "Header Data"}.get(self.digest, "Auto")
         accounts = self.folder / "accounts"
         mutual = ""
         if self.chap and self.chap.is_mutual:

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""What goes wrong on the user's side or the target's ends in an exit code of its own and one
+sentence that says what to do, soon, and never in a crash."""
+
+import contextlib
+import random
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+import unittest
+
+import client
+import targets
+
+PORT = 13270
+PLAYED_PORT = 13271
+DEAD_PORT = 13272
+CHAP = targets.Chap("anna", "twelve-or-more")
+MUTUAL = targets.Chap("anna", "twelve-or-more", "storage", "sixteen-at-least")
+URL = f"iscsi://127.0.0.1:{PLAYED_PORT}/iqn.2026-01.test.interop:played/0"
+SOON_S = 25
+
+
+@contextlib.contextmanager
+def played(answer):
+    """A listener that does `answer(connection)` for each connection."""
+    listener = socket.create_server(("127.0.0.1", PLAYED_PORT))
+    stop = threading.Event()
+
+    def serve():
+        while not stop.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                answer(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def login_response(status=0, flags=0x87, text=b"", length=None):
+    """A Login Response header with whatever is asked for in it."""
+    bhs = bytearray(48)
+    bhs[0], bhs[1] = 0x23, flags
+    bhs[5:8] = (len(text) if length is None else length).to_bytes(3, "big")
+    struct.pack_into(">H", bhs, 36, status)
+    struct.pack_into(">I", bhs, 32, 1)
+    return bytes(bhs) + text + bytes(-len(text) % 4)
+
+
+def after_request(data):
+    """Reads one Login Request, answers with `data`, and waits for the other side to close."""
+    def answer(connection):
+        connection.settimeout(SOON_S)
+        connection.recv(8192)
+        connection.sendall(data)
+        while connection.recv(8192):
+            pass
+    return answer
+
+
+def after_request_of(status):
+    """Answers with that status, for the task the request names."""
+    def answer(connection):
+        connection.settimeout(SOON_S)
+        request = connection.recv(8192)
+        response = bytearray(login_response(status=status, flags=0))
+        response[16:20] = request[16:20]
+        response[8:14] = request[8:14]
+        connection.sendall(bytes(response))
+        while connection.recv(8192):
+            pass
+    return answer
+
+
+class BadInput(unittest.TestCase):
+    def setUp(self):
+        if client.missing():
+            self.skipTest(client.missing())
+
+    def need(self, kind):
+        if kind.missing():
+            self.skipTest(kind.missing())
+
+    def assert_refused(self, codes, verb, url, *options, says=(), **more):
+        """One sentence on standard error, one of the exit codes, and in good time."""
+        began = time.monotonic()
+        ended = client.run(verb, url, *options, limit_s=SOON_S + 10, **more)
+        self.assertLess(time.monotonic() - began, SOON_S, str(ended))
+        codes = codes if isinstance(codes, tuple) else (codes,)
+        self.assertIn(ended.code, codes, str(ended))
+        lines = [line for line in ended.complaint.splitlines() if line.strip()]
+        self.assertEqual(len(lines), 1, f"not one sentence: {ended.complaint}")
+        self.assertTrue(lines[0].startswith("holdfast: "), lines[0])
+        self.assertGreater(len(lines[0].split()), 5, lines[0])
+        self.assertNotRegex(lines[0], r"0x[0-9a-f]{6,}|std::|terminate|assert")
+        for word in says:
+            self.assertRegex(lines[0], re.compile(word, re.I))
+        return ended
+
+    # Goal: a wrong password, a missing one, and a wrong user are authentication failures; the
+    # secret is not repeated.
+    # Rows: LOG-22, LOG-25, LOG-26, CHP-19
+    def test_wrong_password(self):
+        for kind in (targets.Tgt, targets.Istgt):
+            if kind.missing():
+                continue
+            with self.subTest(kind=kind.name), kind(PORT, chap=CHAP) as target:
+                wrong = targets.Chap("anna", "wrong-wrong-wrong")
+                ended = self.assert_refused(client.AUTHENTICATION, "read", target.url(),
+                                            "--length", "4096", chap=wrong, says=("password",))
+                self.assertNotIn(wrong.secret, ended.complaint)
+                self.assert_refused(client.AUTHENTICATION, "read", target.url(user="bertha"),
+                                    "--length", "4096", chap=CHAP)
+                plain = target.url().replace("anna@", "")
+                self.assert_refused(client.AUTHENTICATION, "read", plain, "--length", "4096")
+
+    # Goal: a target that cannot prove itself is refused, though it would let us in.
+    # Rows: CHP-11, CHP-12
+    def test_target_does_not_prove_itself(self):
+        self.need(targets.Tgt)
+        wrong = targets.Chap(MUTUAL.user, MUTUAL.secret, "storage", "another-secret-x")
+        for given, asked in ((MUTUAL, wrong), (CHAP, MUTUAL), (None, MUTUAL), (None, CHAP)):
+            with self.subTest(given=given and given.is_mutual), \
+                    targets.Tgt(PORT, chap=given) as target:
+                url = target.url(user="anna")
+                self.assert_refused(client.AUTHENTICATION, "read", url, "--length", "4096",
+                                    chap=asked)
+
+    # Goal: a portal where nobody listens.
+    def test_dead_portal(self):
+        url = f"iscsi://127.0.0.1:{DEAD_PORT}/iqn.2026-01.test.interop:none/0"
+        self.assert_refused(client.UNREACHABLE, "read", url, "--length", "4096", "--timeout", "5",
+                            says=(str(DEAD_PORT),))
+        self.assert_refused(client.UNREACHABLE, "discover", f"iscsi://127.0.0.1:{DEAD_PORT}")
+        self.assert_refused((client.UNREACHABLE, client.NOT_FOUND), "read",
+                            "iscsi://no.such.host.invalid/iqn.2026-01.test:x/0")
+
+    # Goal: a portal that takes the connection and says nothing, or closes it.
+    # Rows: LOG-28
+    def test_silent_portal(self):
+        with played(after_request(b"")):
+            self.assert_refused((client.TIMEOUT, client.UNREACHABLE), "read", URL, "--timeout", "3")
+            self.assert_refused((client.TIMEOUT, client.UNREACHABLE), "discover",
+                                f"iscsi://127.0.0.1:{PLAYED_PORT}", "--timeout", "3")
+        with played(lambda connection: None):
+            self.assert_refused((client.PROTOCOL, client.UNREACHABLE, client.TIMEOUT), "read", URL,
+                                "--timeout", "3")
+
+    # Goal: a target without the LUN, and a portal without the target.
+    def test_no_such_unit_or_target(self):
+        for kind in (targets.Tgt, targets.Istgt):
+            if kind.missing():
+                continue
+            with self.subTest(kind=kind.name), kind(PORT) as target:
+                self.assert_refused(client.NOT_FOUND, "read", target.url(lun=7), "--length", "4096",
+                                    "--timeout", "5", says=("LUN",))
+                other = target.url(iqn="iqn.2026-01.test.interop:elsewhere")
+                self.assert_refused(client.NOT_FOUND, "read", other, "--length", "4096")
+        self.need(targets.Tgt)
+        with targets.Tgt(PORT) as target:  # LUN 0 of tgt is its controller, not a disk.
+            self.assert_refused((client.NOT_FOUND, client.DEVICE_ERROR, client.FAILED), "read",
+                                target.url(lun=0), "--length", "4096")
+
+    # Goal: what is not iSCSI is called so: garbage, another protocol, headers that contradict
+    # themselves.
+    # Rows: PDU-04, PDU-08, PDU-11, PDU-12, LOG-02, LOG-13, NEG-21
+    def test_garbage_as_login_answer(self):
+        garbage = random.Random(4).randbytes(4096)
+        answers = {
+            "4 KiB of garbage": garbage,
+            "4 KiB of zeroes": bytes(4096),
+            "4 KiB of ones": b"\xff" * 4096,
+            "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 100,
+            "an opcode of another phase": bytes([0x21, 0x80]) + bytes(46),
+            "an AHS": login_response()[:4] + b"\xff" + login_response()[5:] + bytes(1020),
+            "16 MiB announced": login_response(length=0xffffff) + bytes(4096),
+            "a stage that is not there": login_response(flags=0x8a),
+            "text without NUL": login_response(text=b"HeaderDigest=None"),
+            "text without =": login_response(text=b"HeaderDigest\0"),
+        }
+        for name, answer in answers.items():
+            with self.subTest(name), played(after_request(answer)):
+                self.assert_refused(client.PROTOCOL, "read", URL, "--timeout", "5")
+
+    # Goal: each refusal of a login has its own ending: what waits is told from what will not work.
+    # Rows: LOG-22, LOG-26
+    def test_refused_logins(self):
+        cases = {0x0201: client.AUTHENTICATION, 0x0202: client.AUTHENTICATION,
+                 0x0203: client.NOT_FOUND, 0x0204: client.NOT_FOUND,
+                 0x0205: client.PROTOCOL}
+        sentences = set()
+        for status, code in cases.items():
+            with self.subTest(status=hex(status)), played(after_request_of(status)):
+                ended = self.assert_refused((code, client.FAILED), "read", URL, "--timeout", "4")
+                sentences.add(ended.complaint)
+        self.assertEqual(len(sentences), len(cases), "two refusals read the same")
+
+    # Goal: absurd URLs and options are told apart from failures, before anything is sent.
+    def test_absurd_configuration(self):
+        good = URL
+        for url in ("", "http://127.0.0.1/x/0", "iscsi://", "iscsi://127.0.0.1",
+                    "iscsi://127.0.0.1/iqn.2026-01.test:x", "iscsi://127.0.0.1/notaname/0",
+                    "iscsi://127.0.0.1:0/iqn.2026-01.test:x/0",
+                    "iscsi://127.0.0.1:65536/iqn.2026-01.test:x/0",
+                    "iscsi://127.0.0.1/iqn.2026-01.test:x/-1",
+                    "iscsi://127.0.0.1/iqn.2026-01.test:x/99999999999",
+                    "iscsi://[::1/iqn.2026-01.test:x/0", f"iscsi://127.0.0.1/iqn.{'x' * 300}/0"):
+            with self.subTest(url=url):
+                self.assert_refused(client.USAGE, "read", url)
+        for options in (("--depth", "100000"), ("--depth", "-1"), ("--request-size", "1"),
+                        ("--request-size", "1TiB"), ("--request-size", "banana"),
+                        ("--offset", "-4096"), ("--length", "many"), ("--header-digest", "maybe"),
+                        ("--timeout", "0"), ("--password-file", "/nonexistent/secret"),
+                        ("--initiator-name", "not a name"), ("--no-such-option",)):
+            with self.subTest(options=options):
+                url = good.replace("iscsi://", "iscsi://anna@") if "--password-file" in options \
+                    else good
+                self.assert_refused((client.USAGE, client.NOT_FOUND), "read", url, *options)
+        self.assert_refused(client.USAGE, "no-such-verb", good)
+
+    # Goal: a range outside the disk, or one that starts inside a block, is refused with nothing
+    # written.
+    def test_ranges_outside_the_disk(self):
+        self.need(targets.Tgt)
+        with targets.Tgt(PORT) as target:
+            size = str(target.size_bytes)
+            for options in (("--offset", size), ("--offset", "1"),
+                            ("--offset", "0", "--length", str(target.size_bytes + 512))):
+                with self.subTest(options=options):
+                    self.assert_refused((client.USAGE, client.FAILED), "read", target.url(),
+                                        *options)
+            too_much = b"x" * 8192
+            self.assert_refused((client.USAGE, client.FAILED), "write", target.url(), "--offset",
+                                str(target.size_bytes - 4096), data=too_much)
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=2))
