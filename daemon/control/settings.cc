@@ -53,13 +53,11 @@ Tuning default_tuning(ProfileId profile) {
         // Locked memory is memory that the machine cannot use: 4 MiB of data at most.
         tuning.depth = 32;
         tuning.request_bytes = 128 * 1024;
-        tuning.socket = {.send_bytes = 512 * 1024, .receive_bytes = 512 * 1024};
         tuning.tier = PromiseTier::B;
         break;
     case ProfileId::Root:
         tuning.depth = 64;
         tuning.request_bytes = 256 * 1024;
-        tuning.socket = {.send_bytes = 1024 * 1024, .receive_bytes = 1024 * 1024};
         tuning.tier = PromiseTier::B;
         break;
     case ProfileId::Data:

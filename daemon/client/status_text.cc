@@ -1,0 +1,118 @@
+#include <fmt/format.h>
+
+#include <string>
+
+#include "daemon/client/progress.h"
+#include "daemon/client/verbs.h"
+
+namespace holdfast::daemon {
+
+namespace {
+
+/// The text of a value that may be missing, because another release may leave it out.
+std::string text_at(const Json& json, const char* pointer) {
+    const Json::json_pointer at{pointer};
+    if (!json.contains(at)) return "-";
+    const Json& value = json.at(at);
+    return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+double number_at(const Json& json, const char* pointer) {
+    const Json::json_pointer at{pointer};
+    if (!json.contains(at) || !json.at(at).is_number()) return 0;
+    return json.at(at).get<double>();
+}
+
+std::uint64_t count_at(const Json& json, const char* pointer) {
+    const double number = number_at(json, pointer);
+    return number <= 0 ? 0 : static_cast<std::uint64_t>(number);
+}
+
+void add_protections(std::string& text, const Json& status) {
+    const auto rows = status.find("protections");
+    if (rows == status.end() || rows->empty()) return;
+    text += "  protections\n";
+    for (const Json& row : *rows) {
+        const bool holds = row.value("holds", false);
+        text += fmt::format("    {} {:<22} wanted {:<18} found {}\n", holds ? "ok     " : "MISSING",
+                            text_at(row, "/name"), text_at(row, "/wanted"), text_at(row, "/found"));
+        const std::string advice = text_at(row, "/advice");
+        if (!holds && advice.size() > 1) text += fmt::format("            {}\n", advice);
+    }
+}
+
+void add_latency(std::string& text, const Json& status) {
+    for (const char* operation : {"read", "write", "flush"}) {
+        const std::string at = fmt::format("/latency/{}", operation);
+        if (count_at(status, (at + "/count").c_str()) == 0) continue;
+        text += fmt::format(
+            "  {:<11} {} requests, mean {:.0f} us, p50 {:.0f}, p99 {:.0f}, max "
+            "{:.0f} us\n",
+            operation, count_at(status, (at + "/count").c_str()),
+            number_at(status, (at + "/mean_us").c_str()),
+            number_at(status, (at + "/p50_us").c_str()),
+            number_at(status, (at + "/p99_us").c_str()),
+            number_at(status, (at + "/max_us").c_str()));
+    }
+}
+
+void add_notices(std::string& text, const Json& status) {
+    const auto notices = status.find("notices");
+    if (notices == status.end() || notices->empty()) return;
+    text += "  last events\n";
+    for (const Json& notice : *notices)
+        text += fmt::format("    {:.0f} s ago: {}\n", number_at(notice, "/seconds_ago"),
+                            text_at(notice, "/text"));
+}
+
+void add_tier(std::string& text, const Json& status) {
+    text += fmt::format("  tier        {}\n", text_at(status, "/tier"));
+    const auto reasons = status.find("tier_reasons");
+    if (reasons == status.end()) return;
+    for (const Json& reason : *reasons)
+        text += fmt::format("              {}\n",
+                            reason.is_string() ? reason.get<std::string>() : reason.dump());
+}
+
+}  // namespace
+
+std::string status_text(const Json& status) {
+    std::string text = fmt::format("{}: {}", text_at(status, "/name"), text_at(status, "/state"));
+    if (status.contains("last_failure"))
+        text += fmt::format("\n  last failure: {}", text_at(status, "/last_failure"));
+    text += '\n';
+    if (!status.contains("session")) return text;
+    text += fmt::format("  device      {} ({}, {})\n", text_at(status, "/export/path"),
+                        size_text(count_at(status, "/export/size_bytes")),
+                        text_at(status, "/export/kind"));
+    text += fmt::format("  profile     {}, phase {}\n", text_at(status, "/profile"),
+                        text_at(status, "/phase"));
+    add_tier(text, status);
+    text += fmt::format("  session     {} to {} LUN {} at {}\n", text_at(status, "/session/phase"),
+                        text_at(status, "/session/target"), text_at(status, "/session/lun"),
+                        text_at(status, "/session/portal"));
+    text +=
+        fmt::format("  unit        {} {}, blocks of {} bytes\n", text_at(status, "/device/vendor"),
+                    text_at(status, "/device/product"), text_at(status, "/device/block_bytes"));
+    text += fmt::format("  memory      plan {}, locked {}, kernel reserve {} KiB\n",
+                        size_text(count_at(status, "/memory/plan_bytes")),
+                        size_text(count_at(status, "/memory/locked_bytes")),
+                        count_at(status, "/memory/kernel_reserve_kib"));
+    text += fmt::format("  traffic     {} read, {} written, {} requests, {} failed, {} retried\n",
+                        size_text(count_at(status, "/counters/read_bytes")),
+                        size_text(count_at(status, "/counters/written_bytes")),
+                        count_at(status, "/counters/requests_done"),
+                        count_at(status, "/counters/requests_failed"),
+                        count_at(status, "/counters/retries"));
+    text += fmt::format("  sessions    {} established, {} lost; ping {:.0f} us, worst {:.0f} us\n",
+                        count_at(status, "/counters/sessions_established"),
+                        count_at(status, "/counters/sessions_lost"),
+                        number_at(status, "/counters/nop_rtt_last_us"),
+                        number_at(status, "/counters/nop_rtt_max_us"));
+    add_latency(text, status);
+    add_protections(text, status);
+    add_notices(text, status);
+    return text;
+}
+
+}  // namespace holdfast::daemon
