@@ -337,6 +337,9 @@ int run_io_process(const AttachSpec& spec, IoInheritance inheritance) noexcept {
     ::signal(SIGHUP, SIG_IGN);
     ::signal(SIGPIPE, SIG_IGN);
     ::prctl(PR_SET_NAME, "holdfast-io");
+    // Before the kernel makes workers for our rings: they inherit it. A refusal shows in
+    // lock_down().
+    ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
     static std::optional<IoProcess> process;
     HF_ASSERT(!process.has_value());
     process.emplace(spec, std::move(inheritance));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +52,10 @@ OrErrno<void> UblkControl::open() noexcept {
     const int result = io_uring_queue_init(kEntries, &ring_, IORING_SETUP_SQE128);
     if (result < 0) return std::unexpected(Errno{-result});
     opened_ = true;
+    finished_ = UniqueFd{::eventfd(0, EFD_CLOEXEC)};
+    if (!finished_) return std::unexpected(Errno::last());
+    const int registered = io_uring_register_eventfd(&ring_, finished_.get());
+    if (registered < 0) return std::unexpected(Errno{-registered});
     return {};
 }
 

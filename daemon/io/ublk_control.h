@@ -27,16 +27,17 @@ public:
     /// Runs a command to its end. Blocks: only before arm(), and in a process that may block.
     [[nodiscard]] OrErrno<void> run(std::uint32_t operation,
                                     const ublk::ControlCommand& command) noexcept;
-    /// Starts a command; its result comes from poll_result() when descriptor() is readable.
+    /// Starts a command; its result comes from poll_result() once descriptor() has counted.
     [[nodiscard]] OrErrno<void> begin(std::uint32_t operation,
                                       const ublk::ControlCommand& command) noexcept;
     /// Zero or a negative errno; empty while the command runs.
     [[nodiscard]] std::optional<int> poll_result() noexcept;
-    /// The ring, for polling.
-    [[nodiscard]] int descriptor() const noexcept { return ring_.ring_fd; }
+    /// An eventfd that counts finished commands.
+    [[nodiscard]] int descriptor() const noexcept { return finished_.get(); }
 
 private:
     UniqueFd device_;
+    UniqueFd finished_;  // A ring cannot wait on another ring, but on this.
     io_uring ring_{};
     bool opened_ = false;
 };

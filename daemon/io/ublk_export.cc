@@ -1,7 +1,6 @@
 #include "daemon/io/ublk_export.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -166,19 +165,25 @@ OrErrno<void> UblkExport::begin_control(Pending pending, std::uint32_t operation
     command.data = data;
     if (auto begun = control_.begin(operation, command); !begun) return begun;
     pending_ = pending;
+    wait_for_control();
+    return {};
+}
+
+void UblkExport::wait_for_control() noexcept {
     const std::uint16_t slot = static_cast<std::uint16_t>(driver_.first_extra_file().raw() + 1);
-    driver_.ring().poll(netpath::FileSlot{slot}, POLLIN,
+    driver_.ring().read(netpath::FileSlot{slot}, control_word_,
                         {.owner = static_cast<std::uint8_t>(RingOwner::Ublk),
                          .kind = static_cast<std::uint8_t>(Kind::Control)});
-    return {};
 }
 
 void UblkExport::on_control_ready() noexcept {
     HF_ASSERT(pending_ != Pending::None);
     const auto result = control_.poll_result();
+    // The counter also holds the commands that were run to their end while nobody waited on it.
+    if (!result) return wait_for_control();
     const Pending what = pending_;
     pending_ = Pending::None;
-    on_control_done(what, result.value_or(-EIO));
+    on_control_done(what, *result);
     if (stop_wanted_ && pending_ == Pending::None && phase_ == ExportPhase::Stopping) {
         stop_wanted_ = false;
         if (!begin_control(Pending::Stop, ublk::kStopDevice, 0)) phase_ = ExportPhase::Stopped;

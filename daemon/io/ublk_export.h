@@ -69,6 +69,7 @@ private:
     [[nodiscard]] OrErrno<void> open_queue() noexcept;
     [[nodiscard]] OrErrno<void> begin_control(Pending pending, std::uint32_t operation,
                                               std::uint64_t data) noexcept;
+    void wait_for_control() noexcept;
     void on_control_ready() noexcept;
     void on_control_done(Pending what, int result) noexcept;
     void fetch(std::uint16_t tag) noexcept;
@@ -82,6 +83,7 @@ private:
     RequestMeter& meter_;
     UblkOptions options_;
     UblkControl control_;
+    std::array<std::byte, 8> control_word_{};  // The eventfd's count.
     UniqueFd queue_device_;
     std::span<const ublk::Descriptor> descriptors_;
     std::array<std::int32_t, kDepthMax> done_results_{};  // What Done means for the tag's request.
