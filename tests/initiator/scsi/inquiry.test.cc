@@ -66,7 +66,8 @@ TEST(StandardInquiry, TextIsMadePrintable) {
     for (int c = 0; c < 256; ++c) {
         auto data = kStandard;
         data[9] = std::byte(c);
-        for (const char shown : parse_standard_inquiry(data)->vendor.view()) {
+        const auto parsed = parse_standard_inquiry(data);
+        for (const char shown : parsed->vendor.view()) {
             EXPECT_TRUE(shown >= ' ' && shown <= '~') << c;
         }
     }
