@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "initiator/session/sabotage.h"
 #include "initiator/session/session.h"
 
 namespace holdfast::initiator {
@@ -142,6 +143,10 @@ void Session::requeue_all(Instant now) noexcept {
         }
         ++counters_.retries;
         tasks_.set_ready_in_order(task);
+        if (is_sabotaged(Sabotage::CompleteOnLoss)) {
+            complete(task, Outcome::Done);
+            continue;
+        }
         if (is_failing_fast_) complete(task, is_other_device_ ? Outcome::Gone : Outcome::TimedOut);
     }
     tasks_.probe().loans = 0;
@@ -215,8 +220,10 @@ void Session::on_logout_asked(Instant now, Duration within) noexcept {
 void Session::on_departure_progress(Instant now) noexcept {
     if (departure_ == Departure::None) return;
     const bool is_late = deadlines_.settle <= now;
-    if (stage_ != Stage::Ready) {
-        if (is_late && departure_ == Departure::Stopping) hurry();
+    const bool may_log_out =
+        departure_ == Departure::Stopping ? stage_ == Stage::Ready : is_full_feature();
+    if (!may_log_out) {
+        if (is_late) hurry();
         return;
     }
     if (conn_ == ConnState::InLogout) return;
@@ -241,6 +248,7 @@ void Session::on_command_timeout(Instant now, Task& task) noexcept {
     note(NoticeKind::CommandTimeout, task.index,
          static_cast<std::uint64_t>((now - task.sent_at).ms()));
     if (tasks_.is_probe(task)) return lose(now, LossReason::TaskManagementFailed);
+    if (is_sabotaged(Sabotage::RetryWhileOut)) return retry(now, task, Duration{});
     aborted_itt_ = TaskTable::itt_of(task);
     aborted_cmd_sn_ = task.cmd_sn;
     climb(now, RungEvent::CommandTimedOut);

@@ -1,0 +1,152 @@
+/// A target that keeps the rules, until its faults tell it otherwise: one unit of a few blocks, any
+/// number of connections. RFC 7143, the target's side.
+///
+/// Like tgt, it lets a session live on when another with the same ISID logs in, and executes what
+/// that session has sent, however late; only LOGICAL UNIT RESET, ABORT TASK and a restart end a
+/// command that has arrived. It judges the initiator too: whatever breaks the protocol is told by
+/// complaint().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "tests/sim/wire.h"
+
+namespace holdfast::sim {
+
+/// Virtual time in microseconds.
+using Micros = std::int64_t;
+inline constexpr Micros kNever = INT64_MAX;
+
+inline constexpr std::uint32_t kSimBlockBytes = 512;
+inline constexpr std::uint64_t kSimLun = 0x0001'0000'0000'0000ULL;
+
+/// How often the target misbehaves: once in so many chances; 0 is never.
+struct TargetFaults {
+    std::uint64_t busy = 0;             ///< BUSY, TASK SET FULL, TASK ABORTED.
+    std::uint64_t attention = 0;        ///< A unit attention.
+    std::uint64_t hold = 0;             ///< A command waits for up to hold_max.
+    std::uint64_t silent = 0;           ///< A command is executed and never answered.
+    std::uint64_t violation = 0;        ///< Some number of a PDU is wrong.
+    std::uint64_t corrupt = 0;          ///< A byte of a PDU with digest is flipped.
+    std::uint64_t reject = 0;           ///< A command is rejected.
+    std::uint64_t ping = 0;             ///< A NOP-In that wants an answer, per command.
+    std::uint64_t async = 0;            ///< A logout request or a drop, per command.
+    std::uint64_t login_busy = 0;       ///< Login refused with 0301.
+    std::uint64_t redirect = 0;         ///< Login redirected to itself.
+    std::uint64_t deaf_management = 0;  ///< A task management request is not answered.
+    std::uint64_t refuse_management = 0;
+    Micros hold_max = 60'000'000;
+};
+
+/// The unit. Versions name contents: a block is all words of word_of(version, block, index).
+class Disk {
+public:
+    explicit Disk(std::uint32_t blocks) : blocks_(blocks, Bytes(kSimBlockBytes)) {
+        durable_ = blocks_;
+    }
+    [[nodiscard]] std::uint32_t block_count() const {
+        return static_cast<std::uint32_t>(blocks_.size());
+    }
+    [[nodiscard]] const Bytes& block(std::uint64_t lba) const { return blocks_.at(lba); }
+    void write(std::uint64_t lba, std::span<const std::uint8_t> data, bool is_durable);
+    void flush() { durable_ = blocks_; }
+    /// What was not flushed is kept or lost, block by block.
+    void lose_power(SplitMix64& random);
+
+private:
+    std::vector<Bytes> blocks_;
+    std::vector<Bytes> durable_;
+};
+
+class ModelTarget {
+public:
+    ModelTarget(SplitMix64& random, Disk& disk, TargetParameters parameters)
+        : random_(random), disk_(disk), parameters_(parameters) {}
+
+    TargetFaults faults;
+    std::uint32_t window = 32;
+    bool is_up = true;
+    bool may_merge_status = true;
+    std::uint8_t cache_mode = 0x14;  ///< MODE SENSE: WCE in bit 2, DPOFUA in bit 4.
+
+    [[nodiscard]] int accept();
+    void receive(int conn, Micros now, std::span<const std::uint8_t> bytes);
+    /// The transport is gone, as the target learns it. What has arrived stays and is executed.
+    void lost(int conn);
+    /// What it wants to send; moved out.
+    [[nodiscard]] Bytes take_output(int conn);
+    [[nodiscard]] bool wants_close(int conn) const { return conns_.at(conn).wants_close; }
+
+    void run(Micros now);
+    [[nodiscard]] Micros next_event() const;
+    /// Forgets sessions and commands; the caller resets the transports.
+    void restart();
+    [[nodiscard]] const std::string& complaint() const { return complaint_; }
+    [[nodiscard]] std::uint64_t late_executions() const { return late_executions_; }
+
+private:
+    struct Conn {
+        bool is_alive = true;
+        bool is_full = false;
+        bool wants_close = false;
+        bool has_attention = true;
+        Decoder in;
+        Bytes out;
+        Agreed agreed;
+        std::uint32_t stat_sn = 0;
+        std::uint32_t expected_cmd_sn = 0;
+        std::uint32_t max_cmd_sn = 0;
+        std::uint32_t last_ack = 0;
+    };
+    struct Command {
+        int conn = 0;
+        Pdu pdu;
+        Bytes data;
+        std::uint32_t have = 0;   // Contiguous bytes of data-out.
+        std::uint32_t asked = 0;  // Bytes asked for, or sent unsolicited.
+        std::uint32_t r2t_sn = 0;
+        std::uint32_t data_sn = 0;  // Due in this sequence.
+        std::uint32_t sequence_end = 0;
+        std::uint32_t ttt = 0xffffffff;
+        Micros run_at = kNever;  // When it is executed; never: data is missing.
+        bool is_silent = false;
+    };
+
+    void complain(const std::string& what);
+    void on_pdu(int id, Micros now, const Pdu& pdu);
+    void on_login(int id, const Pdu& pdu);
+    void on_command(int id, Micros now, const Pdu& pdu);
+    void on_data_out(int id, Micros now, const Pdu& pdu);
+    void on_management(int id, const Pdu& pdu);
+    void on_nop_out(int id, const Pdu& pdu);
+    void on_logout(int id, const Pdu& pdu);
+    [[nodiscard]] bool check_numbers(Conn& conn, const Pdu& pdu);
+    [[nodiscard]] bool fault_instead(int id, const Pdu& pdu);
+    void ask_or_queue(Micros now, Command& command);
+    void execute(Command& command);
+    void send_sense(Conn& conn, const Pdu& pdu, std::uint8_t key, std::uint16_t code);
+    void send_status(Conn& conn, const Pdu& pdu, std::uint8_t status, std::uint32_t data_sn = 0);
+    void send_read(Conn& conn, const Pdu& pdu, Bytes data);
+    void send(Conn& conn, Pdu pdu, bool is_counted);
+    [[nodiscard]] Bytes unit_data(const Pdu& pdu) const;
+    [[nodiscard]] bool strikes(std::uint64_t once_in) {
+        return once_in != 0 && random_.one_in(once_in);
+    }
+
+    SplitMix64& random_;
+    Disk& disk_;
+    TargetParameters parameters_;
+    std::map<int, Conn> conns_;
+    std::map<std::uint64_t, Command> commands_;  // By arrival.
+    int next_conn_ = 1;
+    std::uint64_t next_command_ = 1;
+    std::uint64_t late_executions_ = 0;
+    std::string complaint_;
+};
+
+}  // namespace holdfast::sim

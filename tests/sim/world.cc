@@ -1,0 +1,260 @@
+#include "tests/sim/world.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "tests/sim/allocation_guard.h"
+
+namespace holdfast::sim {
+
+using initiator::Engine;
+using initiator::EngineLimits;
+using initiator::OrderKind;
+using initiator::SessionPhase;
+
+namespace {
+
+constexpr std::uint32_t kBlocks = 48;
+constexpr Micros kSecond = 1'000'000;
+/// Everything must be over within this, once the faults have stopped.
+constexpr Micros kLimitQuiet = 400 * kSecond;
+constexpr std::uint64_t kTurnsMax = 400'000;
+
+Instant instant(Micros at) {
+    return Instant::from_ns(at * 1000);
+}
+
+}  // namespace
+
+World::World(std::uint64_t seed, bool is_traced)
+    : random_(seed), is_traced_(is_traced), disk_(kBlocks), oracle_(kBlocks) {
+    choose_life();
+    target_.emplace(random_, disk_, parameters_);
+    target_->faults = faults_;
+    target_->window = 1 + static_cast<std::uint32_t>(random_.below(16));
+    target_->cache_mode = has_volatile_cache_ ? 0x04 : 0x00;
+    if (random_.one_in(2)) target_->cache_mode |= 0x10;
+    const EngineLimits limits{.depth = depth_,
+                              .request_bytes_max = request_blocks_max_ * kSimBlockBytes,
+                              .connections = 1,
+                              .stage_bytes = 4096};
+    reserve::MemoryPlan plan;
+    Engine::add_to_plan(plan, limits);
+    memory_.resize(plan.total().raw() + reserve::kCarveUnitBytes);
+    region_.emplace(memory_);
+    engine_.emplace(config_, limits, *region_);
+    jobs_.resize(depth_);
+    buffers_.assign(
+        depth_,
+        std::vector<std::byte>(std::size_t{request_blocks_max_} * kSimBlockBytes, std::byte{0xa5}));
+}
+
+void World::choose_life() {
+    const auto dice = [this](std::uint64_t bound) { return random_.below(bound); };
+    depth_ = static_cast<std::uint16_t>(1 + dice(12));
+    request_goal_ = 60 + dice(120);
+    config_.initiator_name.assign_cut("iqn.2026-01.sim:initiator");
+    config_.target_name.assign_cut("iqn.2026-01.sim:target");
+    initiator::Portal portal;
+    portal.host.assign_cut("192.0.2.1");
+    config_.portals.push(portal);
+    config_.isid = initiator::Isid{0x4000'0000'0001ULL};
+    config_.lun = initiator::Lun{kSimLun};
+    config_.first_cmd_sn = static_cast<std::uint32_t>(dice(3) == 0 ? 0xfffffff0U + dice(16) : 1);
+    config_.owns_unit_alone = dice(4) != 0;
+    config_.wish.data_pdu_in_order = true;
+    config_.wish.max_recv_data_segment_bytes = static_cast<std::uint32_t>(512 << dice(6));
+    auto& timers = config_.timers;
+    timers.login = Duration::from_s(30);
+    timers.nop_interval = Duration::from_s(1);
+    timers.nop_timeout = Duration::from_s(2);
+    timers.command = Duration::from_s(5);
+    timers.flush = Duration::from_s(8);
+    timers.abort_task = timers.lun_reset = timers.target_reset = Duration::from_s(3);
+    timers.logout = Duration::from_s(5);
+    timers.fence_wait = Duration::from_s(12);
+    if (dice(6) == 0)
+        timers.replacement = Duration::from_s(static_cast<std::int64_t>(4 + dice(20)));
+    has_volatile_cache_ = dice(3) == 0;
+    parameters_.header_digest = dice(3) != 0;
+    parameters_.data_digest = dice(3) != 0;
+    parameters_.max_recv_bytes = static_cast<std::uint32_t>(512 << dice(5));
+    parameters_.max_burst_bytes = static_cast<std::uint32_t>(512 << dice(5));
+    parameters_.first_burst_bytes =
+        std::min(parameters_.max_burst_bytes, static_cast<std::uint32_t>(512 << dice(4)));
+    parameters_.initial_r2t = dice(2) == 0;
+    parameters_.immediate_data = dice(3) != 0;
+    faults_until_ = now_ + static_cast<Micros>(dice(90)) * kSecond;
+    next_fault_ = now_ + 2 * kSecond;
+    // Some lives know one kind of fault, some know all.
+    const auto rate = [&](std::uint64_t usual) { return dice(3) == 0 ? usual : 0; };
+    faults_.busy = rate(12);
+    faults_.attention = rate(20);
+    faults_.hold = rate(25);
+    faults_.silent = rate(60);
+    faults_.violation = rate(150);
+    faults_.corrupt = rate(150);
+    faults_.reject = rate(80);
+    faults_.ping = rate(8);
+    faults_.async = rate(80);
+    faults_.login_busy = rate(5);
+    faults_.redirect = rate(4);
+    faults_.deaf_management = rate(3);
+    faults_.refuse_management = rate(3);
+    // Where the fence is a wait, nothing may linger longer than that.
+    const bool is_reset_sure = faults_.deaf_management == 0 && faults_.refuse_management == 0;
+    const bool is_fenced_by_reset = config_.owns_unit_alone && is_reset_sure;
+    faults_.hold_max = is_fenced_by_reset ? 40 * kSecond : 11 * kSecond;
+}
+
+void World::fail(const std::string& what) {
+    if (failure_.empty()) failure_ = "at " + std::to_string(now_) + " us: " + what;
+    trace("FAILED " + what);
+}
+
+void World::trace(const std::string& what) const {
+    if (is_traced_) std::printf("%10.6f %s\n", static_cast<double>(now_) / 1e6, what.c_str());
+}
+
+void World::maybe_fault() {
+    if (restart_done_at_ <= now_) {
+        restart_done_at_ = kNever;
+        target_->is_up = true;
+    }
+    if (link_up_at_ <= now_) {
+        link_up_at_ = kNever;
+        is_link_down_ = false;
+        trace("link up");
+    }
+    if (!faults_on_ || now_ < next_fault_) return;
+    if (now_ >= faults_until_) return stop_faults();
+    next_fault_ = now_ + static_cast<Micros>(random_.below(8 * kSecond));
+    const std::uint64_t dice = random_.below(10);
+    if (dice == 0) {
+        is_link_down_ = true;
+        link_up_at_ = now_ + static_cast<Micros>(random_.below(12 * kSecond));
+        trace("link down");
+        // TCP would send again what is lost; here the connection never delivers anything more.
+        if (link_) {
+            link_->has_gap = true;
+            link_->to_us.clear();
+            link_->to_target.clear();
+            if (link_->is_up) link_->peer_closed_at = link_up_at_ + kSecond;
+        }
+    } else if (dice == 1) {
+        trace("target restarts");
+        if (has_volatile_cache_ && random_.one_in(2)) {
+            trace("and loses its cache");
+            disk_.lose_power(random_);
+            oracle_.lose_power();
+            for (Job& job : jobs_) job.may_be_lost = true;
+        }
+        target_->restart();
+        target_->is_up = false;
+        restart_done_at_ = now_ + static_cast<Micros>(random_.below(6 * kSecond));
+        if (link_ && link_->is_up) {
+            link_->is_dead_for_target = true;
+            link_->peer_closed_at = now_ + delay();
+        }
+    } else if (dice <= 3) {
+        if (link_ && link_->is_up) link_->peer_closed_at = now_ + delay();
+        trace("cut");
+    } else if (dice == 4) {
+        stall_until_ = now_ + static_cast<Micros>(random_.below(15 * kSecond));
+        trace("host stalls");
+    }
+}
+
+void World::stop_faults() {
+    trace("faults stop");
+    faults_on_ = false;
+    target_->faults = TargetFaults{};
+    link_up_at_ = std::min(link_up_at_, now_);
+    restart_done_at_ = std::min(restart_done_at_, now_);
+    maybe_fault();
+}
+
+void World::step_time() {
+    Micros next =
+        std::min({next_wire_event(), target_->next_event(), link_up_at_, restart_done_at_});
+    const Instant wake = engine_->next_wake();
+    if (!wake.is_never()) next = std::min(next, (wake.ns() + 999) / 1000);
+    if (faults_on_) next = std::min(next, next_fault_);
+    if (is_ready_ && !is_stopping_ && submitted_ < request_goal_) {
+        next = std::min(next, next_submit_);
+    }
+    if (next == kNever) return fail("nothing will ever happen again");
+    now_ = std::max(now_ + 1, next);
+    now_ = std::max(now_, stall_until_);
+}
+
+void World::turn() {
+    target_->run(now_);
+    move_wire();
+    if (!failure_.empty()) return;
+    submit_some();
+    const Instant now = instant(now_);
+    const Instant due = engine_->next_wake();
+    {
+        const EngineScope scope;
+        engine_->wake(now, due < now ? now - due : Duration{});
+    }
+    while (const auto order = engine_->poll_order()) {
+        trace("order " + std::to_string(int(order->kind)));
+        mix(static_cast<std::uint64_t>(order->kind));
+        if (order->kind == OrderKind::Connect) open_link();
+        if (order->kind == OrderKind::DeviceReady) is_ready_ = true;
+        if (order->kind == OrderKind::Stopped) is_over_ = true;
+        if (order->kind == OrderKind::GaveUp) is_over_ = true;
+        const bool is_leaving = order->kind == OrderKind::Reset || order->kind == OrderKind::Close;
+        if (is_leaving && link_) {
+            link_->is_leaving = true;
+            link_->gone_at = now_ + delay();
+        }
+    }
+    while (const auto notice = engine_->poll_notice()) {
+        trace("notice " + std::to_string(int(notice->kind)) + " " + std::to_string(notice->a) +
+              " " + std::to_string(notice->b));
+    }
+    while (const auto completion = engine_->poll_completion()) on_completion(*completion);
+    lend_spans();
+}
+
+Verdict World::live() {
+    engine_->start(instant(now_));
+    std::uint64_t turns = 0;
+    Micros quiet_since = 0;
+    while (!is_over_ && failure_.empty()) {
+        maybe_fault();
+        turn();
+        if (!target_->complaint().empty()) fail(target_->complaint());
+        if (engine_allocations() != 0) fail("the engine allocated memory");
+        if (!faults_on_ && quiet_since == 0) quiet_since = now_;
+        const bool is_idle = submitted_ == request_goal_ && completed_ == submitted_;
+        if (is_idle && !is_stopping_ && is_ready_) {
+            if (faults_on_) stop_faults();
+            is_stopping_ = true;
+            check_idle_buffers();
+            engine_->stop(instant(now_));
+            turn();
+        }
+        if (quiet_since != 0 && now_ - quiet_since > kLimitQuiet) fail("no liveness");
+        if (++turns > kTurnsMax) fail("too many turns");
+        if (!is_over_ && failure_.empty()) step_time();
+    }
+    if (failure_.empty()) {
+        check_idle_buffers();
+        check_disk();
+        if (engine_->counters().requests_in_flight != 0) fail("a slot is not home");
+        if (is_ready_ && completed_ != submitted_) fail("a request was forgotten");
+        if (engine_->phase() != SessionPhase::Ended) fail("stopped, but not ended");
+    }
+    return {.failure = failure_,
+            .hash = hash_,
+            .requests = completed_,
+            .sessions = engine_->counters().sessions_established,
+            .late_executions = target_->late_executions(),
+            .lived = now_};
+}
+
+}  // namespace holdfast::sim
