@@ -1,5 +1,6 @@
 #include "initiator/login/send_targets.h"
 
+#include "base/assert.h"
 #include "initiator/login/key.h"
 
 namespace holdfast::initiator {
@@ -30,7 +31,11 @@ std::optional<Finding> SendTargetsParser::poll(std::span<const std::byte>& data)
             error_ = SendTargetsError::TooLong;
             break;
         }
-        if (!pair_.try_append(piece)) is_overlong_ = true;
+        // Of an over-long pair the front is kept: its key says whose address follows.
+        const std::size_t room = pair_.capacity() - pair_.size();
+        is_overlong_ = is_overlong_ || piece.size() > room;
+        const bool fits = pair_.try_append(piece.substr(0, room));
+        HF_ASSERT(fits);
         if (!is_whole) break;
         auto finding = end_pair();
         if (finding) return finding;
@@ -40,7 +45,7 @@ std::optional<Finding> SendTargetsParser::poll(std::span<const std::byte>& data)
 }
 
 std::optional<Finding> SendTargetsParser::finish() noexcept {
-    if (error_ == SendTargetsError::None && (!pair_.empty() || is_overlong_)) {
+    if (error_ == SendTargetsError::None && !pair_.empty()) {
         error_ = SendTargetsError::TextMalformed;
     }
     return take_record_end();

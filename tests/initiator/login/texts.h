@@ -25,6 +25,17 @@ inline std::span<const std::byte> bytes_of(std::string_view text) {
     return std::as_bytes(std::span{text});
 }
 
+/// A hex constant.
+inline std::string hex_of(std::span<const std::byte> bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string hex = "0x";
+    for (const std::byte b : bytes) {
+        hex += kDigits[std::to_integer<std::size_t>(b) >> 4];
+        hex += kDigits[std::to_integer<std::size_t>(b) & 15U];
+    }
+    return hex;
+}
+
 /// The pairs of a text as "key=value" strings; ends with "!" when the text is malformed.
 inline std::vector<std::string> pairs_of(std::string_view text) {
     std::vector<std::string> result;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "tests/initiator/login/texts.h"
 
 namespace holdfast::initiator {
 namespace {
@@ -142,14 +143,11 @@ TEST(Binary, RoundTrip) {
     SplitMix64 random{1};
     for (std::size_t length = 1; length <= 64; ++length) {
         std::string bytes;
-        std::string hex = "0x";
         for (std::size_t i = 0; i < length; ++i) {
             const auto byte = static_cast<unsigned>(random.below(256));
             bytes += static_cast<char>(byte);
-            hex += "0123456789abcdef"[byte >> 4];
-            hex += "0123456789abcdef"[byte & 15U];
         }
-        EXPECT_EQ(binary(hex), bytes);
+        EXPECT_EQ(binary(testing::hex_of(testing::bytes_of(bytes))), bytes);
         EXPECT_EQ(binary(encoded_base64(bytes)), bytes);
     }
 }
