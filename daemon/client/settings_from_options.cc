@@ -124,16 +124,10 @@ OrFailure<AttachSettings> session_settings(const SessionOptions& options) {
 }
 
 OrFailure<AttachSettings> portal_settings(const SessionOptions& options) {
-    IscsiUrl url;
-    if (looks_like_url(options.url)) {
-        auto parsed = parse_url(options.url);
-        if (!parsed) return std::unexpected{parsed.error()};
-        url = *std::move(parsed);
-    } else {
-        auto portal = parse_host_port(options.url);
-        if (!portal) return std::unexpected{portal.error()};
-        url.portal = *std::move(portal);
-    }
+    const bool is_url = looks_like_url(options.url);
+    auto parsed = parse_url(is_url ? options.url : "iscsi://" + options.url);
+    if (!parsed) return std::unexpected{parsed.error()};
+    const IscsiUrl& url = *parsed;
     Json keys = Json::object();
     if (const auto put_in = put_secrets(keys, options, url); !put_in)
         return std::unexpected{put_in.error()};

@@ -195,7 +195,7 @@ void AttachmentTable::adopt(AttachmentId id, std::int32_t pid) {
 void AttachmentTable::on_attached(const ControlMessage& message,
                                   std::span<UniqueFd, kMessageFdsMax> fds) {
     const AttachmentId id = message.header.attachment;
-    if (message.header.request_id == 0) adopt(id, message.pid);
+    if (message.header.request_id == 0 && find_by_id(id) == nullptr) adopt(id, message.pid);
     const auto found = std::ranges::find_if(attachments_, [&](const Attachment& a) {
         return message.header.request_id == 0
                    ? a.id == id
@@ -239,6 +239,9 @@ void AttachmentTable::on_io(AttachmentId id, const ControlMessage& message, Inst
     if (message.header.kind == MessageKind::Ready) {
         if (attachment->state == AttachmentState::Opening) on_ready(*attachment);
     } else if (message.header.kind == MessageKind::Failed) {
+        if (attachment->log) context_.log.drain(attachment->name, *attachment->log);
+        const bool was_told_to = attachment->state == AttachmentState::Detaching;
+        if (was_told_to && message.reason == FailReason::None) return;
         attachment->last_failure = failure_of(message);
         context_.log.line(LogLevel::Error, attachment->name, attachment->last_failure->sentence);
     }

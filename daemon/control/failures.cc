@@ -39,7 +39,9 @@ struct LoginStatus {
 /// RFC 7143 section 11.13.5.
 constexpr std::array kLoginStatuses{
     LoginStatus{0x0200, ExitCode::Protocol,
-                "the target says our login is wrong without saying how; look into its log"},
+                "the target says our login is wrong without saying how; look into its log, and "
+                "with CHAP try "
+                "chap_md5_only"},
     LoginStatus{0x0201, ExitCode::Authentication,
                 "the target does not accept the user or password; check both"},
     LoginStatus{0x0202, ExitCode::Authentication,

@@ -161,7 +161,9 @@ std::string io_sentence(const LogRecord& record) {
     case IoEvent::KernelReserveSet:
         return fmt::format("vm.min_free_kbytes is {} now, was {}", record.a, record.b);
     case IoEvent::ExportReady:
-        return fmt::format("{} {} is ready", text_at(kExportKinds, record.a), record.b);
+        return record.a == static_cast<std::uint64_t>(ExportKind::Ublk)
+                   ? fmt::format("/dev/ublkb{} is ready", record.b)
+                   : std::string{"the NBD socket is ready"};
     case IoEvent::ExportResized:
         return fmt::format("the device has {} bytes now, had {}", record.a, record.b);
     case IoEvent::ExportFailed:

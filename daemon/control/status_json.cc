@@ -82,6 +82,7 @@ Json protections_json(const StatusFacts& facts) {
         json["wanted"] = row.wanted.view();
         json["found"] = row.found.view();
         json["holds"] = row.holds;
+        if (!row.holds) json["advice"] = row.advice.view();
         list.push_back(std::move(json));
     }
     return list;

@@ -18,7 +18,8 @@ bool is_sound(const FixedString<N>& text) noexcept {
 }
 
 bool is_sound(const ProtectionRow& row) noexcept {
-    return is_sound(row.name) && is_sound(row.wanted) && is_sound(row.found) && is_sound(row.holds);
+    return is_sound(row.name) && is_sound(row.wanted) && is_sound(row.found) &&
+           is_sound(row.advice) && is_sound(row.holds);
 }
 
 bool is_sound(const initiator::DeviceFacts& device) noexcept {

@@ -44,6 +44,7 @@ struct ProtectionRow {
     FixedString<31> name;    ///< Such as "mlockall" or "SCHED_FIFO".
     FixedString<31> wanted;  ///< As text, such as "priority 50".
     FixedString<31> found;
+    FixedString<95> advice{};  ///< What the operator can do. Empty when it holds.
     bool holds = false;
 };
 

@@ -23,7 +23,7 @@ TEST(StatusBlock, WhatWasPublishedIsRead) {
     StatusFacts facts;
     facts.name.assign_cut("swap0");
     facts.plan_bytes = 12345;
-    facts.protections.push({.name = {}, .wanted = {}, .found = {}, .holds = true});
+    facts.protections.push({.name = {}, .wanted = {}, .found = {}, .advice = {}, .holds = true});
     writer.publish(facts);
     const auto read = StatusReader{*block}.try_read();
     ASSERT_TRUE(read);
