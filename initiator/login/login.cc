@@ -149,6 +149,14 @@ LoginStep LoginMachine::on_refusal(const LoginResponseView& response,
     const bool blames_us = response.status_class() == LoginStatusClass::InitiatorError;
     refused.retry_with_md5_only =
         may_retry_with_md5_only() && (blames_us || refused.status == kTargetError);
+    // tgt 1.0.85 picks SHA-256 from the list, has no room for its digest, and calls the answer an
+    // error of ours without a name. A wrong password has a name, and is not tried again.
+    constexpr std::uint16_t kErrorWithoutName = 0x0200;
+    const bool is_digest_out =
+        security_ == Security::ResponseSent || security_ == Security::Finished;
+    if (refused.status == kErrorWithoutName && stage_ == LoginStage::Security && is_digest_out) {
+        refused.retry_with_md5_only = requires_chap() && chap_.offers_list();
+    }
     return refused;
 }
 

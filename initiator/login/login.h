@@ -132,7 +132,11 @@ private:
         Finished,
     };
 
-    [[nodiscard]] bool requires_chap() const noexcept { return config_.auth.to_target.is_set(); }
+    /// Also with a secret of the target's alone, which judge_secrets() refuses: a login then fails
+    /// instead of going on unproven.
+    [[nodiscard]] bool requires_chap() const noexcept {
+        return config_.auth.to_target.is_set() || config_.auth.from_target.is_set();
+    }
     [[nodiscard]] bool is_leading() const noexcept { return identity_.tsih == Tsih{}; }
     [[nodiscard]] LoginStage wanted_stage() const noexcept;
     [[nodiscard]] bool may_retry_with_md5_only() const noexcept;

@@ -355,11 +355,12 @@ std::optional<LoginError> Negotiation::take_proposal(const KeySpec& spec, std::s
     return {};
 }
 
-/// The active value, with the two cases in which silence is an answer. Section 6.2.2.
+/// The active value, with the two offers that stand whatever the answer: a No to an AND key, a Yes
+/// to an OR key. Section 6.2.2.
 std::uint32_t Negotiation::active(KeyId id) const noexcept {
     const KeySpec& spec = spec_of(id);
     const KeyState& key = at(id);
-    if (!key.is_offered || key.answer != KeyAnswer::None) return key.active;
+    if (!key.is_offered || key.answer == KeyAnswer::Value) return key.active;
     if (spec.result == ResultFunction::And && key.offered == 0) return 0;
     if (spec.result == ResultFunction::Or && key.offered == 1) return 1;
     return key.active;

@@ -115,6 +115,19 @@ TEST(LoginChap, SecurityStageIsNotSkipped) {
     EXPECT_EQ(bench.value("AuthMethod"), "CHAP");
 }
 
+// Goal: with the target's secret alone, which is a mistake of the configuration, no login succeeds
+// unproven.
+// Rows: CHP-11, CHP-12
+TEST(LoginChap, TargetSecretAloneFailsClosed) {
+    SessionConfig config = chap_config(true);
+    config.auth.to_target.secret.clear();
+    LoginBench bench{config};
+    bench.send();
+    EXPECT_EQ(bench.value("AuthMethod"), "CHAP");
+    EXPECT_EQ(error_of(bench.answer(kStaySecurity, {"AuthMethod=None"})),
+              LoginError::AuthenticationMissing);
+}
+
 // Goal: a target that answers None, another method, Reject, nothing, or jumps ahead, is left.
 // Rows: CHP-12, NEG-06, NEG-07
 TEST(LoginChap, TargetCannotTalkItAway) {

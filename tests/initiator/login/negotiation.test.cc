@@ -316,6 +316,21 @@ TEST(Negotiation, RejectAndIrrelevantLeaveDefaults) {
     EXPECT_EQ(Bench{}.take("MaxRecvDataSegmentLength", "Reject"), LoginError::DeclarationRejected);
 }
 
+// Goal: a No to an AND key and a Yes to an OR key stand, whatever word the target answers.
+// Rows: NEG-09, NEG-11, NEG-12, KEY-12
+TEST(Negotiation, OffersThatDecideAloneStand) {
+    for (const std::string_view word : {"Reject", "Irrelevant"}) {
+        OperationalWish wish = plain_wish();
+        wish.immediate_data = false;
+        wish.initial_r2t = true;
+        Bench bench{wish};
+        EXPECT_FALSE(bench.take("ImmediateData", word));
+        EXPECT_FALSE(bench.take("InitialR2T", word));
+        EXPECT_FALSE(bench.result().immediate_data);
+        EXPECT_TRUE(bench.result().initial_r2t);
+    }
+}
+
 // Goal: a digest that the configuration requires cannot be talked away.
 // Rows: NEG-11, NEG-10
 TEST(Negotiation, RequiredDigestEndsTheLoginWhenMissing) {

@@ -1,0 +1,6 @@
+holdfast_fuzzer(fuzz_target_pdu SOURCES target_pdu.fuzz.cc DEPENDS initiator_pdu)
+holdfast_fuzzer(fuzz_values SOURCES values.fuzz.cc DEPENDS initiator_login)
+holdfast_fuzzer(fuzz_negotiation SOURCES negotiation.fuzz.cc DEPENDS initiator_login)
+holdfast_fuzzer(fuzz_login SOURCES login.fuzz.cc DEPENDS initiator_login)
+holdfast_fuzzer(fuzz_chap SOURCES chap.fuzz.cc DEPENDS initiator_login)
+holdfast_fuzzer(fuzz_send_targets SOURCES send_targets.fuzz.cc DEPENDS initiator_login)
