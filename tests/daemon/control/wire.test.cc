@@ -1,0 +1,81 @@
+#include "daemon/control/wire.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace holdfast::daemon {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(FrameReader, AnySplitGivesTheSameFrames) {
+    const std::string stream = frame_of("one") + frame_of("") + frame_of("three");
+    for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
+        FrameReader reader{100};
+        std::vector<std::string> bodies;
+        for (const std::string& part : {stream.substr(0, cut), stream.substr(cut)}) {
+            reader.append(part);
+            while (const auto body = reader.try_take()) bodies.push_back(*body);
+        }
+        EXPECT_EQ(bodies, (std::vector<std::string>{"one", "", "three"})) << cut;
+    }
+}
+
+// Goal: a peer cannot make us collect more than the limit.
+TEST(FrameReader, LengthBeyondTheLimitBreaksTheStream) {
+    FrameReader reader{10};
+    reader.append(frame_of("eleven bytes"));
+    EXPECT_FALSE(reader.try_take());
+    EXPECT_TRUE(reader.is_broken());
+    reader.append(frame_of("ok"));
+    EXPECT_FALSE(reader.try_take());
+}
+
+TEST(Wire, RequestSurvivesTheWay) {
+    Request request{.verb = "attach", .arguments = Json::object()};
+    request.arguments["name"] = "swap0";
+    const auto copy = parse_request(body_of(request));
+    ASSERT_TRUE(copy);
+    EXPECT_EQ(copy->verb, "attach");
+    EXPECT_EQ(copy->arguments["name"], "swap0");
+}
+
+TEST(Wire, NonsenseRequestsAreRefusedWithASentence) {
+    for (const char* body :
+         {"", "{", "[]", "{}", R"({"version":2,"verb":"list"})", R"({"version":1})",
+          R"({"version":1,"verb":5})", R"({"version":1,"verb":"list","arguments":[]})",
+          R"({"version":"1","verb":"list"})", "\xff\xfe"}) {
+        const auto request = parse_request(body);
+        ASSERT_FALSE(request) << body;
+        EXPECT_EQ(request.error().code, ExitCode::Usage);
+        EXPECT_FALSE(request.error().sentence.empty());
+    }
+}
+
+TEST(Wire, FailureSurvivesTheWay) {
+    const OrFailure<Json> answer = fail(ExitCode::NotFound, "there is no such LUN");
+    const auto copy = parse_answer(body_of(answer));
+    ASSERT_FALSE(copy);
+    EXPECT_EQ(copy.error().code, ExitCode::NotFound);
+    EXPECT_EQ(copy.error().sentence, "there is no such LUN");
+}
+
+TEST(Wire, NonsenseAnswersAreFailures) {
+    for (const char* body :
+         {"", "[]", "{}", R"({"version":1})", R"({"version":1,"ok":"yes"})",
+          R"({"version":1,"ok":false})", R"({"version":1,"ok":false,"exit_code":99,"error":7})"}) {
+        const auto answer = parse_answer(body);
+        ASSERT_FALSE(answer) << body;
+        EXPECT_EQ(answer.error().code, ExitCode::Failed);
+    }
+}
+
+// Goal: text from a target that is not UTF-8 does not break the answer.
+TEST(Wire, TextThatIsNotUtf8IsReplaced) {
+    Json json;
+    json["vendor"] = "\xff\xfe";
+    EXPECT_TRUE(parse_answer(body_of(OrFailure<Json>{json})));
+}
+
+}  // namespace
+}  // namespace holdfast::daemon
