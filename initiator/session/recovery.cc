@@ -136,6 +136,8 @@ void Session::requeue_all(Instant now) noexcept {
     for (Task& task : tasks_.requests()) {
         task.loans = 0;
         if (task.state == TaskState::Ending) finish(task);
+        // The flush that was to make a write durable would flush nothing on a restarted target.
+        task.part = TaskPart::Main;
         if (task.state != TaskState::Sent) continue;
         if (changes_the_unit(task.request.kind)) {
             is_fence_needed_ = true;

@@ -1,5 +1,6 @@
-// sim --seeds N [--first S] [--trace] [--sabotage K] [--expect-failure]
-// Lives N lives. Exit 0: all held (with --expect-failure: one did not).
+// sim --seeds N [--first S] [--trace] [--twice] [--sabotage K] [--expect-failure]
+// Lives N lives. Exit 0: all held (with --expect-failure: one did not). --twice: each life two
+// times, with the same hash.
 #include <unistd.h>
 #include <cinttypes>
 #include <csignal>
@@ -23,6 +24,7 @@ struct Arguments {
     std::uint64_t first = 1;
     bool is_traced = false;
     bool expects_failure = false;
+    bool is_twice = false;
 };
 
 /// An assert of the engine is a failure like any other, and one that is wanted here.
@@ -43,6 +45,8 @@ Arguments parse(int count, char** words) {
             arguments.first = number();
         else if (word == "--trace")
             arguments.is_traced = true;
+        else if (word == "--twice")
+            arguments.is_twice = true;
         else if (word == "--expect-failure")
             arguments.expects_failure = true;
         else if (word == "--sabotage")
@@ -68,7 +72,11 @@ int main(int count, char** words) {
     for (std::uint64_t i = 0; i < arguments.seeds; ++i) {
         const std::uint64_t seed = arguments.first + i;
         holdfast::sim::World world{seed, arguments.is_traced};
-        const auto verdict = world.live();
+        auto verdict = world.live();
+        if (arguments.is_twice) {
+            holdfast::sim::World again{seed, false};
+            if (again.live().hash != verdict.hash) verdict.failure = "the same seed, another life";
+        }
         requests += verdict.requests;
         sessions += verdict.sessions;
         late += verdict.late_executions;

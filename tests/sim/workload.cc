@@ -144,9 +144,9 @@ void World::on_written(const Job& job, bool is_done) {
 void World::trace_job(const std::string& what, const Job& job) const {
     if (!is_traced_) return;
     trace(what + " tag " + std::to_string(job.request.tag) + " kind " +
-          std::to_string(static_cast<int>(job.request.kind)) + " block " +
-          std::to_string(job.lba) + "+" + std::to_string(job.blocks) + " version " +
-          std::to_string(job.version) + (job.is_fua ? " fua" : ""));
+          std::to_string(static_cast<int>(job.request.kind)) + " block " + std::to_string(job.lba) +
+          "+" + std::to_string(job.blocks) + " version " + std::to_string(job.version) +
+          (job.is_fua ? " fua" : ""));
 }
 
 void World::check_read(const Job& job) {
