@@ -16,6 +16,9 @@ from .targets import TargetError
 
 JSON_SCHEMA = 1
 
+# Runs that fail for a reason of the rig's own, such as a crash of QEMU, are repeated.
+ATTEMPTS_MAX = 3
+
 
 def parser():
     top = argparse.ArgumentParser(prog="rig", description="Boots guests and runs scenarios in them.")
@@ -33,6 +36,7 @@ def parser():
     run.add_argument("--runs", type=_positive, default=1, metavar="N")
     run.add_argument("--seconds", type=_positive, metavar="S", help="length of the load")
     run.add_argument("--seed", type=_positive, default=1, help="of the first run; others count up")
+    run.add_argument("--sabotage", action="store_true", help="the run must end in a mismatch")
     run.add_argument("--json", metavar="FILE", help="write the results (schema: docs/rig.md)")
     run.add_argument("--keep", action="store_true", help="keep console, logs and the job's files")
     return top
@@ -102,6 +106,17 @@ def as_json(results, options):
     }
 
 
+def _run_once(scenario, options, progress, the_image):
+    """One result. A failure of the rig itself says nothing and is tried again."""
+    for attempt in range(ATTEMPTS_MAX):
+        result = runner.Run(scenario, options, progress, the_image).carry_out()
+        result.attempts = attempt + 1
+        progress.say(f"{result.outcome} {result.reason}".rstrip())
+        if result.outcome != "rig-error":
+            break
+    return result
+
+
 def run_scenario(arguments):
     scenario = scenarios.ALL[arguments.scenario]
     options = runner.Options(
@@ -112,6 +127,7 @@ def run_scenario(arguments):
         holdfast_bin=arguments.holdfast_bin,
         keep=arguments.keep,
         seed=arguments.seed,
+        sabotage=arguments.sabotage,
     )
     runner.check(scenario, options)
     the_image = _ready(Progress(scenario.name))
@@ -119,8 +135,7 @@ def run_scenario(arguments):
     for number in range(arguments.runs):
         progress = Progress(f"{scenario.name}/{options.initiator} {number + 1}/{arguments.runs}")
         this = dataclasses.replace(options, seed=options.seed + number)
-        results.append(runner.Run(scenario, this, progress, the_image).carry_out())
-        progress.say(f"{results[-1].outcome} {results[-1].reason}".rstrip())
+        results.append(_run_once(scenario, this, progress, the_image))
         if arguments.json:
             text = json.dumps(as_json(results, options), indent=2)
             Path(arguments.json).write_text(text + "\n")

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import time
@@ -150,6 +151,13 @@ class Guest:
     def is_running(self):
         """Whether QEMU still runs and still has its console open."""
         return self.process.poll() is None and self._console_open()
+
+    def crash(self):
+        """QEMU's last words when QEMU itself failed; empty when it did not. A panic is no crash."""
+        if self.process.poll() in (None, 0, -signal.SIGKILL):
+            return ""
+        words = [line for line in self.console_text().splitlines() if "qemu-system" in line]
+        return words[-1] if words else f"QEMU ended with status {self.process.returncode}"
 
     def tell(self, text):
         """Sends one line to the guest's port; dropped when the guest has not opened it yet."""

@@ -35,6 +35,7 @@ class Options:
     holdfast_bin: str | None = None
     keep: bool = False
     seed: int = 1
+    sabotage: bool = False
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Result:
     logs: dict = field(default_factory=dict)
     console_tail: list = field(default_factory=list)
     folder: str = ""
+    attempts: int = 1
 
 
 def find_programs(names, folder):
@@ -73,12 +75,21 @@ def programs_needed(scenario, options):
     return (*scenario.programs, *initiators.ALL[options.initiator].programs)
 
 
+def choose_target(scenario, options):
+    """The Target class of a run; raises TargetError when there is none."""
+    return targets.choose(
+        options.initiator, options.target, options.holdfast_bin, scenario.targets
+    )
+
+
 def check(scenario, options):
     """Raises Refused when the options do not fit the scenario or programs are missing."""
     if options.initiator not in scenario.initiators:
         fit = ", ".join(scenario.initiators)
         raise Refused(f"{scenario.name} runs with {fit}, not with {options.initiator}")
-    targets.choose(options.initiator, options.target, scenario.targets)
+    if options.sabotage and not scenario.programs:
+        raise Refused(f"{scenario.name} has no program of ours that could be sabotaged")
+    choose_target(scenario, options)
     find_programs(programs_needed(scenario, options), options.holdfast_bin)
 
 
@@ -115,7 +126,7 @@ class Run:
         self.progress = progress
         self.image = the_image
         self.initiator = initiators.ALL[options.initiator]
-        self.target_class = targets.choose(options.initiator, options.target, scenario.targets)
+        self.target_class = choose_target(scenario, options)
         self.facts = Facts()
         self.pending = []  # (monotonic time, action)
         self.actions_done = 0
@@ -150,7 +161,13 @@ class Run:
     def _set_up(self, stack):
         self.net = stack.enter_context(network.Network())
         self.target = stack.enter_context(
-            self.target_class(self.net, self.folder, self.scenario.size_mib)
+            self.target_class(
+                self.net,
+                self.folder,
+                self.scenario.size_mib,
+                cached=self.scenario.cached,
+                programs=self.options.holdfast_bin,
+            )
         )
         stack.callback(self._stop_flood)
         names = programs_needed(self.scenario, self.options)
@@ -171,6 +188,7 @@ class Run:
             "PROFILE": self.scenario.profile,
             "SECONDS_LOAD": self.seconds_load(),
             "SEED": self.options.seed,
+            "SABOTAGE": "--sabotage" if self.options.sabotage else "",
             **self.scenario.variables,
         }
 
@@ -269,6 +287,7 @@ class Run:
         facts = self.facts
         console = self.guest.console_text() if self.guest else ""
         facts.console = facts_module.scan_console(console[: self.hang_at])
+        facts.missed = facts.missed or (self.guest.crash() if self.guest else "")
         self.scenario.read(facts)
         outcome, reason = facts_module.verdict(facts, self._demands())
         return Result(

@@ -31,7 +31,8 @@ rig "stress_status=$?"
 log stress </tmp/stress.log
 rig phase=squeeze
 squeeze --anon "$SQUEEZE_ANON_MIB" --file /var/tmp/squeeze --file-size "$SQUEEZE_FILE_MIB" \\
-    --threads 2 --seconds "$SQUEEZE_SECONDS" --seed "$SEED" --json >/tmp/squeeze.log 2>&1
+    --threads 2 --seconds "$SQUEEZE_SECONDS" --seed "$SEED" --json $SABOTAGE \
+    >/tmp/squeeze.log 2>&1
 rig "squeeze_status=$?"
 log squeeze </tmp/squeeze.log
 rig phase=loaded
@@ -70,7 +71,7 @@ report_counters after
 POWER_CUT_SCRIPT = """
 rig phase=load
 powercut-writer --device "$DEV" --region "$REGION_MIB" --seed "$SEED" --seconds "$SECONDS_LOAD" \\
-    --port-fd 9 >/tmp/writer.log 2>&1
+    --port-fd 9 $SABOTAGE >/tmp/writer.log 2>&1
 rig "writer_status=$?"
 log writer </tmp/writer.log
 rig phase=loaded
@@ -153,6 +154,7 @@ class Scenario:
     programs: tuple = ()  # of ours, needed in the guest beside the initiator's
     initiators: tuple = ("holdfast", "open-iscsi", "nbd")
     targets: tuple = ("ram", "tgt")  # iSCSI targets that will do, best first
+    cached: bool = False  # whether the LUN has a volatile write cache
     profile: str = "swap"
     seconds: int = 60  # default length of the load
     overrun_s: int = 140  # how much longer than that the phase "load" may take
@@ -213,7 +215,6 @@ TARGET_RESTART = Scenario(
         for at, action in ((down, "target-kill"), (up, "target-start"))
     ),
     initiators=("holdfast", "open-iscsi"),
-    targets=("tgt",),
     profile="data",
 )
 
@@ -224,15 +225,16 @@ POWER_CUT = Scenario(
     read=read_power_cut,
     demands=demand_power_cut,
     figures=("writes", "promised", "rolled_back", "lost", "torn"),
-    variables={"REGION_MIB": 16},
+    variables={"REGION_MIB": 4},
     actions=(
         ("load", 8, "tell-hold"),
-        ("held", 1, "power-cut"),
+        ("held", 2, "power-cut"),
         ("held", 8, "tell-check"),
     ),
     programs=("powercut-writer",),
     initiators=("holdfast", "open-iscsi"),
     targets=("ram",),
+    cached=True,
     profile="data",
 )
 

@@ -27,12 +27,14 @@ finish
 def interactive(arguments, the_image):
     """Boots a guest on this terminal; returns QEMU's exit status."""
     initiator = initiators.ALL[arguments.initiator]
-    target_class = targets.choose(arguments.initiator, arguments.target)
+    target_class = targets.choose(arguments.initiator, arguments.target, arguments.holdfast_bin)
     programs = runner.find_programs(initiator.programs, arguments.holdfast_bin)
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=paths.CACHE, prefix="shell-") as scratch:
         folder = Path(scratch)
-        with network.Network() as net, target_class(net, folder, SHELL_SIZE_MIB) as target:
+        with network.Network() as net, target_class(
+            net, folder, SHELL_SIZE_MIB, programs=arguments.holdfast_bin
+        ) as target:
             variables = job.common_variables(target, tuned=False)
             variables |= {"PROFILE": "swap", "ATTACH": initiator.attach}
             steps = ("network_up", "common_settings", STEPS)

@@ -3,6 +3,7 @@
 A target's blocks live in a sparse file on tmpfs, so that they survive when its process is killed.
 """
 
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ MEMORY_DISKS = Path("/dev/shm")
 DISK_PREFIX = "hfrig-"
 
 START_LIMIT_S = 15
+POWER_OUT_S = 3
 
 
 class TargetError(Exception):
@@ -47,9 +49,11 @@ class Target:
     name = ""
     lun = 0
 
-    def __init__(self, net, log_folder, size_mib):
+    def __init__(self, net, log_folder, size_mib, cached=False, programs=None):
         self.net = net
         self.size_mib = size_mib
+        self.cached = cached  # with a volatile write cache, where the server can have one
+        self.programs = programs  # folder of our own programs; None: the newest build
         self.process = None
         self.disk = MEMORY_DISKS / f"{DISK_PREFIX}{net.name.removeprefix(network.PREFIX)}"
         self.log = open(log_folder / f"target-{self.name}.log", "ab")
@@ -70,8 +74,8 @@ class Target:
         self.log.close()
 
     @classmethod
-    def is_there(cls):
-        """Whether the server's program has been built or installed."""
+    def is_there(cls, programs):
+        """Whether the server's program is installed, or built into the folder `programs`."""
         return True
 
     def command(self):
@@ -118,8 +122,8 @@ class Tgt(Target):
     name = "tgt"
     lun = 1  # LUN 0 is tgt's own controller device.
 
-    def __init__(self, net, log_folder, size_mib):
-        super().__init__(net, log_folder, size_mib)
+    def __init__(self, net, log_folder, size_mib, **more):
+        super().__init__(net, log_folder, size_mib, **more)
         self.control = self.control_of(network.owner_of(net.name))
 
     @staticmethod
@@ -182,39 +186,64 @@ class LocalDisk(Target):
 
 
 class Ram(Target):
-    """Holdfast's own RAM target."""
+    """Holdfast's own RAM target. Its memory is the disk's file, so it outlives the process."""
 
     name = "ram"
     program = "holdfast-target"
     block_bytes = 512
 
     @classmethod
-    def is_there(cls):
-        return paths.newest_program(cls.program) is not None
+    def is_there(cls, programs):
+        return paths.newest_program(cls.program, programs) is not None
 
     def command(self):
+        unit = f"id={self.lun},size={self.size_mib}M,block={self.block_bytes},file={self.disk}"
+        if self.cached:
+            unit += ",cache=on"
         return [
-            *(paths.newest_program(self.program), "--target", IQN),
-            *("--listen", f"{network.HOST_ADDRESS}:{ISCSI_PORT}"),
-            *("--lun", f"id={self.lun},size={self.size_mib}M,block={self.block_bytes}"),
+            *(str(paths.newest_program(self.program, self.programs)), "--iqn", IQN),
+            *("--listen", f"{network.HOST_ADDRESS}:{ISCSI_PORT}", "--lun", unit),
+            *("--log", "-", "--control", str(self.control)),
         ]
+
+    @property
+    def control(self):
+        """The socket that takes faults; next to the disk, because its path must be short."""
+        return self.disk.with_name(self.disk.name + ".control")
+
+    def power_cut(self):
+        # Half of the unflushed blocks, at random: what is lost lies between what is kept.
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(START_LIMIT_S)
+            control.connect(str(self.control))
+            control.sendall(f"power-cut random {POWER_OUT_S}s\n".encode())
+            answer = control.recv(4096).decode().strip()
+        if not answer.startswith("ok"):
+            raise TargetError(f"{self.name} refuses the power cut: {answer}")
+
+    def stop(self):
+        super().stop()
+        self.control.unlink(missing_ok=True)
 
 
 ISCSI_TARGETS = {"ram": Ram, "tgt": Tgt}
 
 
-def choose(initiator, wanted, fitting=tuple(ISCSI_TARGETS)):
+def choose(initiator, wanted, programs=None, fitting=tuple(ISCSI_TARGETS)):
     """The Target class for an initiator and the `--target` option.
 
     `fitting` are the iSCSI targets that will do, best first; `wanted` None takes the first of them
-    that is there.
+    that is there. `programs` is where our own programs are looked for first.
     """
     if initiator == "local":
         return LocalDisk
     if initiator == "nbd":
         return Nbd
-    if wanted is None:
-        return next(ISCSI_TARGETS[name] for name in fitting if ISCSI_TARGETS[name].is_there())
-    if wanted not in fitting:
-        raise TargetError(f"target '{wanted}' will not do here; {', '.join(fitting)} will")
-    return ISCSI_TARGETS[wanted]
+    names = fitting if wanted is None else (wanted,)
+    for name in names:
+        if name in fitting and ISCSI_TARGETS[name].is_there(programs):
+            return ISCSI_TARGETS[name]
+    raise TargetError(
+        f"none of the targets {', '.join(names)} can be used: this needs {' or '.join(fitting)}; "
+        f"the target ram is the program {Ram.program}, which has to be built"
+    )

@@ -1,11 +1,14 @@
 /// powercut-writer: writes, flushes and FUA writes at random to a disk whose power is cut
 /// meanwhile, and then compares the disk with what it had promised.
 ///
-/// The host talks on --port-fd: the line `hold` says that the cut is near, so that no later flush
-/// counts as a promise for writes before it (a flush after the cut cannot bring back what the cut
-/// took); FUA writes keep counting. `check` says that the power is back: the writing ends, without
-/// a flush, and every block is read and judged. Without a port the run ends after --seconds. Exit
-/// status: 0 every promise was kept, 1 one was not, 2 it could not run.
+/// The host talks on --port-fd: the line `hold` says that the cut is near. From then on nothing is
+/// promised any more, because a flush after the cut cannot bring back what the cut took. Neither
+/// flush nor FUA is sent (to a whole disk the kernel adds a flush to every FUA write): each thread
+/// writes the blocks of its second half once, in order, the evidence, for nothing writes over what
+/// the cut takes of it. `check` says that the power is back: the writing ends, without a flush, and
+/// every block is read and judged. Without a port the run ends after --seconds.
+///
+/// Exit status: 0 every promise was kept, 1 one was not, 2 it could not run.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
@@ -35,7 +38,7 @@
 namespace holdfast::stress {
 namespace {
 
-constexpr std::uint64_t kFlushOneIn = 16;
+constexpr std::uint64_t kFlushOneIn = 64;
 constexpr std::uint64_t kFuaOneIn = 4;
 constexpr std::size_t kBytesPerMib = 1U << 20U;
 constexpr int kPollMs = 100;
@@ -96,13 +99,14 @@ public:
 
     /// The thread's body.
     void run() {
-        while (!stage_.stop) {
+        while (!stage_.stop && !stage_.hold) {
             if (random_.one_in(kFlushOneIn))
                 flush();
             else
-                write();
+                write_somewhere(ledger_.block_count(), random_.one_in(kFuaOneIn));
         }
-        for (std::size_t block = 0; block < ledger_.block_count(); ++block) judge(block);
+        leave_evidence();
+        judge_everything();
         count_.promised = ledger_.promised_count();
     }
 
@@ -116,14 +120,29 @@ private:
         return static_cast<off_t>((first_block_ + block) * block_bytes());
     }
 
-    // One to as many blocks as fit the buffer; each carries its own stamp, because a disk owes
-    // atomicity to single blocks only.
-    void write() {
-        const std::size_t fit = kPageWords / stage_.block_words;
-        const std::size_t first = random_.below(ledger_.block_count());
-        const std::size_t wanted = 1 + random_.below(fit);
-        const std::size_t blocks = std::min(wanted, ledger_.block_count() - first);
-        const bool fua = random_.one_in(kFuaOneIn);
+    [[nodiscard]] std::size_t blocks_fit() const noexcept {
+        return kPageWords / stage_.block_words;
+    }
+
+    void leave_evidence() {
+        std::size_t next = ledger_.block_count() / 2;
+        while (!stage_.stop && next < ledger_.block_count()) {
+            const std::size_t count = std::min(blocks_fit(), ledger_.block_count() - next);
+            write(next, count, false);
+            next += count;
+        }
+        while (!stage_.stop) (void)::poll(nullptr, 0, kPollMs);
+    }
+
+    // One to as many blocks as fit the buffer, anywhere below `limit`.
+    void write_somewhere(std::size_t limit, bool fua) {
+        const std::size_t first = random_.below(limit);
+        const std::size_t wanted = 1 + random_.below(blocks_fit());
+        write(first, std::min(wanted, limit - first), fua);
+    }
+
+    // Each block carries its own stamp, because a disk owes atomicity to single blocks only.
+    void write(std::size_t first, std::size_t blocks, bool fua) {
         const PageWords words = buffer_.page(0).first(blocks * stage_.block_words);
         for (std::size_t i = 0; i < blocks; ++i) {
             const std::uint64_t generation = ledger_.write_sent(first + i);
@@ -149,11 +168,19 @@ private:
         ++count_.flushes;
     }
 
-    void judge(std::size_t block) {
-        const PageWords words = buffer_.page(0).first(stage_.block_words);
-        if (::pread(stage_.fd, words.data(), words.size_bytes(), offset_of(block)) !=
-            static_cast<ssize_t>(words.size_bytes()))
-            give_up("read", Errno::last());
+    void judge_everything() {
+        for (std::size_t first = 0; first < ledger_.block_count(); first += blocks_fit()) {
+            const std::size_t blocks = std::min(blocks_fit(), ledger_.block_count() - first);
+            const PageWords words = buffer_.page(0).first(blocks * stage_.block_words);
+            if (::pread(stage_.fd, words.data(), words.size_bytes(), offset_of(first)) !=
+                static_cast<ssize_t>(words.size_bytes()))
+                give_up("read", Errno::last());
+            for (std::size_t i = 0; i < blocks; ++i)
+                judge(first + i, words.subspan(i * stage_.block_words, stage_.block_words));
+        }
+    }
+
+    void judge(std::size_t block, ConstPageWords words) {
         const bool blank = std::ranges::all_of(words, [](auto word) { return word == 0; });
         const std::uint64_t generation = blank ? 0 : stamp_in(words).generation;
         if (!blank) {
