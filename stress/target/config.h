@@ -18,8 +18,8 @@ struct LunConfig {
     bool thin = false;
     /// Memory comes from this file, mapped shared, so that it outlives the process. Empty:
     /// anonymous.
-    std::string file;
-    std::string serial;
+    std::string file{};
+    std::string serial{};
 };
 
 /// One name and secret of CHAP.

@@ -60,6 +60,11 @@ bool op_fits(FaultOp wanted, const PduFacts& facts) {
 
 }  // namespace
 
+bool strikes_without_pdu(const FaultRule& rule) {
+    return is_timed(rule.when) && acts_at_once(rule.action.kind) && rule.op == FaultOp::Any &&
+           !rule.lun;
+}
+
 void FaultPlan::add(FaultRule rule, Instant now) {
     Armed armed{.rule = std::move(rule)};
     armed.random = SplitMix64{armed.rule.seed};
@@ -137,7 +142,7 @@ std::vector<FaultAction> FaultPlan::on_time(Instant now) {
         if (now < armed.due || exhausted(armed)) continue;
         armed.due = armed.rule.when == FaultRule::When::Every ? armed.due + armed.rule.time
                                                               : Instant::never();
-        if (acts_at_once(armed.rule.action.kind)) {
+        if (strikes_without_pdu(armed.rule)) {
             ++armed.struck;
             actions.push_back(armed.rule.action);
         } else {

@@ -75,6 +75,8 @@ struct FaultAction {
     /// power-cut: only a random half of the unflushed blocks is lost. redirect: permanent.
     bool variant = false;
     std::string text{};
+    /// Only this connection, where the action is about connections.
+    std::optional<std::uint64_t> connection{};
 };
 
 struct FaultRule {
@@ -108,6 +110,9 @@ struct FaultRule {
 [[nodiscard]] std::string_view fault_name(FaultKind kind);
 /// True for actions that need no PDU to act on.
 [[nodiscard]] bool acts_at_once(FaultKind kind);
+
+/// True for rules that strike at their time, without waiting for a PDU that fits.
+[[nodiscard]] bool strikes_without_pdu(const FaultRule& rule);
 
 /// What a rule may look at when a PDU has arrived.
 struct PduFacts {

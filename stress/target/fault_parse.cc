@@ -329,6 +329,7 @@ std::expected<FaultRule, std::string> parse_fault(std::string_view text) {
         std::span{words}.subspan(static_cast<std::size_t>(word - words.begin()) + 1)};
     if (auto problem = read_arguments(rule.action, arguments)) return fail(*problem);
     if (!arguments.empty()) return fail("has a word too many: " + quoted(arguments.take()));
+    rule.action.connection = rule.connection;
     return rule;
 }
 

@@ -99,16 +99,28 @@ std::string apply_accounts(const Accounts& accounts, AuthPolicy& auth) {
     return {};
 }
 
-void add_negotiation(CLI::App& app, OperationalPolicy& policy) {
-    const std::map<std::string, DigestPolicy> digests{{"none", DigestPolicy::NoneOnly},
-                                                      {"either", DigestPolicy::Either},
-                                                      {"required", DigestPolicy::Required}};
+/// Options that choose one of a few words.
+struct Words {
+    std::string header_digest = "either";
+    std::string data_digest = "either";
+    std::string reinstatement = "proper";
+};
+
+DigestPolicy digest_policy(std::string_view word) {
+    if (word == "none") return DigestPolicy::NoneOnly;
+    return word == "required" ? DigestPolicy::Required : DigestPolicy::Either;
+}
+
+void add_negotiation(CLI::App& app, OperationalPolicy& policy, Words& words) {
+    const std::set<std::string> digests{"none", "either", "required"};
     const char* group = "Negotiation";
-    app.add_option("--header-digest", policy.header_digest, "none, either (default) or required")
-        ->transform(CLI::CheckedTransformer(digests))
+    app.add_option("--header-digest", words.header_digest, "which header digests are accepted")
+        ->check(CLI::IsMember(digests))
+        ->capture_default_str()
         ->group(group);
-    app.add_option("--data-digest", policy.data_digest, "none, either (default) or required")
-        ->transform(CLI::CheckedTransformer(digests))
+    app.add_option("--data-digest", words.data_digest, "which data digests are accepted")
+        ->check(CLI::IsMember(digests))
+        ->capture_default_str()
         ->group(group);
     const auto number = [&](const char* name, std::uint32_t& value, const char* help) {
         app.add_option(name, value, help)->capture_default_str()->group(group);
@@ -134,14 +146,13 @@ void add_negotiation(CLI::App& app, OperationalPolicy& policy) {
         ->group(group);
 }
 
-void add_behaviour(CLI::App& app, TargetConfig& config) {
-    const std::map<std::string, Reinstatement> reinstatements{{"proper", Reinstatement::Proper},
-                                                              {"tgt-like", Reinstatement::TgtLike}};
+void add_behaviour(CLI::App& app, TargetConfig& config, Words& words) {
     const char* group = "Behaviour";
-    app.add_option("--reinstatement", config.reinstatement,
+    app.add_option("--reinstatement", words.reinstatement,
                    "proper: a login of the same nexus ends the old session; tgt-like: it lives on "
                    "and still executes writes")
-        ->transform(CLI::CheckedTransformer(reinstatements))
+        ->check(CLI::IsMember(std::set<std::string>{"proper", "tgt-like"}))
+        ->capture_default_str()
         ->group(group);
     app.add_option("--redirect", config.redirect, "answer every login with this HOST:PORT")
         ->group(group);
@@ -178,11 +189,15 @@ struct Raw {
     std::vector<std::string> faults;
     std::string state;
     Accounts accounts;
+    Words words;
 };
 
 /// Returns a sentence when something is wrong.
 std::string resolve(const Raw& raw, Options& options) {
     TargetConfig& config = options.config;
+    config.operational.header_digest = digest_policy(raw.words.header_digest);
+    config.operational.data_digest = digest_policy(raw.words.data_digest);
+    if (raw.words.reinstatement == "tgt-like") config.reinstatement = Reinstatement::TgtLike;
     if (!raw.names.empty()) config.names = raw.names;
     if (!raw.luns.empty()) config.luns.clear();
     std::set<std::uint16_t> ids;
@@ -231,7 +246,7 @@ std::expected<Options, EarlyEnd> parse_options(int argc, char** argv) {
     app.add_option("--listen", options.listen,
                    "HOST:PORT, numeric, may repeat; [::1]:0 lets the kernel choose the port");
     app.add_option("--iqn", raw.names, "target name; may repeat, all have the same LUNs");
-    app.add_option("--lun", raw.luns, "a LUN, see above; may repeat")->delimiter('\0');
+    app.add_option("--lun", raw.luns, "a LUN, see above; may repeat");
     app.add_option("--state", raw.state,
                    "keep the RAM in this file (best on tmpfs), so that it survives kill -9");
     app.add_option("--fault", raw.faults, "a fault, see below; may repeat");
@@ -255,8 +270,8 @@ std::expected<Options, EarlyEnd> parse_options(int argc, char** argv) {
                    "discovery sessions need CHAP too")
         ->capture_default_str()
         ->group(chap);
-    add_negotiation(app, options.config.operational);
-    add_behaviour(app, options.config);
+    add_negotiation(app, options.config.operational, raw.words);
+    add_behaviour(app, options.config, raw.words);
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {

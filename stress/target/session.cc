@@ -170,6 +170,8 @@ Outcome Session::execute(const Task& task, Bytes data_out, Services& services) {
     const auto unit = services.units.find(task.lun);
     if (unit == services.units.end()) return inquiry_without_unit(task.cdb);
     services.counters.bytes_written += data_out.size();
+    const auto block = parse_block_command(task.cdb);
+    if (block && block->action == BlockAction::Write && block->fua) ++services.counters.fua_writes;
     return unit->second.run(task.cdb, data_out);
 }
 

@@ -51,7 +51,7 @@ bool strikes_replies(FaultKind kind) {
 
 void Target::add_fault(FaultRule rule, Instant now) {
     services_.now = now;
-    if (rule.when == FaultRule::When::Now && acts_at_once(rule.action.kind)) {
+    if (rule.when == FaultRule::When::Now && strikes_without_pdu(rule)) {
         apply_at_once(rule.action, nullptr);
         return;
     }
@@ -126,8 +126,11 @@ void Target::apply_at_once(const FaultAction& fault, Link* only) {
     } else if (only != nullptr) {
         apply_to_link(fault, *only);
     } else {
-        if (fault.kind == StopAnswering) mute_until_ = services_.now + fault.duration;
-        for (const auto& [id, link] : links_) apply_to_link(fault, *link);
+        if (fault.kind == StopAnswering && !fault.connection)
+            mute_until_ = services_.now + fault.duration;
+        for (const auto& [id, link] : links_) {
+            if (fault.connection.value_or(id) == id) apply_to_link(fault, *link);
+        }
     }
 }
 
