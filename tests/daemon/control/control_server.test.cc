@@ -1,0 +1,244 @@
+#include "daemon/control/control_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/daemon/control/played_supervisor.h"
+
+namespace holdfast::daemon {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kConfigured =
+    "[attachment.disk0]\n"
+    "url = \"iscsi://127.0.0.1:13410/iqn.2026-11.org.example:disk/1\"\n"
+    "profile = \"swap\"\n";
+
+Json attach_request(const std::string& name, int wait_seconds = 20) {
+    Json arguments;
+    arguments["name"] = name;
+    arguments["wait_seconds"] = wait_seconds;
+    arguments["settings"]["url"] = "iscsi://127.0.0.1:13410/iqn.2026-11.org.example:disk/2";
+    return arguments;
+}
+
+StatusFacts ready_facts(const AttachSpec& spec) {
+    StatusFacts facts;
+    facts.name = spec.name;
+    facts.phase = IoPhase::Armed;
+    facts.exported.kind = ExportKind::Ublk;
+    facts.exported.is_ready = true;
+    facts.exported.ublk_id = 3;
+    facts.exported.path.assign_cut("/dev/no-ublkb3");
+    facts.exported.size_bytes = 1 << 20;
+    return facts;
+}
+
+/// Plays everything up to Ready.
+PlayedIo bring_up(PlayedSupervisor& world) {
+    const auto attach = world.hear_attach();
+    EXPECT_TRUE(attach);
+    if (!attach) return {};
+    PlayedIo io = world.make_io(attach->header.request_id);
+    io.publish(ready_facts(attach->spec));
+    io.say({.header = {.kind = MessageKind::Ready}});
+    return io;
+}
+
+std::string state_of(const PlayedSupervisor& world, const std::string& name) {
+    const auto list = world.ask("list");
+    if (!list) return list.error().sentence;
+    for (const Json& row : (*list)["attachments"]) {
+        if (row["name"] == name) return row["state"].get<std::string>();
+    }
+    return "absent";
+}
+
+/// Asks again until it is so; the server works between the questions.
+bool becomes(const PlayedSupervisor& world, const std::string& name, const std::string& state) {
+    for (int i = 0; i < 500; ++i) {
+        if (state_of(world, name) == state) return true;
+        ::poll(nullptr, 0, 10);
+    }
+    return false;
+}
+
+TEST(ControlServer, AnswersBeforeAnythingIsAttached) {
+    PlayedSupervisor world;
+    world.start();
+    EXPECT_EQ(world.ask("list").value()["attachments"].size(), 0U);
+    EXPECT_EQ(world.ask("status").value()["attachments"].size(), 0U);
+    EXPECT_EQ(world.ask("version").value()["wire_version"], kWireVersion);
+    EXPECT_THAT(world.ask("metrics").value()["text"].get<std::string>(),
+                HasSubstr("holdfast_attachments 0"));
+    EXPECT_EQ(world.ask("fly").error().code, ExitCode::Usage);
+    Json unknown;
+    unknown["name"] = "nobody";
+    EXPECT_EQ(world.ask("status", unknown).error().code, ExitCode::NotFound);
+    EXPECT_EQ(world.ask("detach", unknown).error().code, ExitCode::NotFound);
+    EXPECT_EQ(world.ask("attach", unknown).error().code, ExitCode::NotFound);
+    Json device;
+    device["device"] = "ublkb77";
+    EXPECT_EQ(world.ask("udev-info", device).error().code, ExitCode::NotFound);
+    world.stop();
+    EXPECT_TRUE(world.ran());
+}
+
+// Goal: attach answers when the device is there, and the link leads to it until it goes.
+TEST(ControlServer, AttachWaitsUntilReadyAndDetachUntilGone) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd client = world.begin("attach", attach_request("d1"));
+    const PlayedIo io = bring_up(world);
+    const auto answer = world.finish(client);
+    ASSERT_TRUE(answer) << answer.error().sentence;
+    EXPECT_EQ((*answer)["device"], "/dev/no-ublkb3");
+    const std::string link = world.link_directory() + "/d1";
+    EXPECT_EQ(std::filesystem::read_symlink(link), "/dev/no-ublkb3");
+    EXPECT_EQ(world.ask("attach", attach_request("d1")).error().code, ExitCode::Exists);
+    Json device;
+    device["device"] = "no-ublkb3";
+    EXPECT_THAT(world.ask("udev-info", device).value()["text"].get<std::string>(),
+                HasSubstr("ID_HOLDFAST_NAME=d1"));
+
+    Json name;
+    name["name"] = "d1";
+    const UniqueFd detaching = world.begin("detach", name);
+    const auto told = io.hear();
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->header.kind, MessageKind::Detach);
+    EXPECT_EQ(told->hurry, 0);
+    world.say_exited(io.id, 0);
+    ASSERT_TRUE(world.finish(detaching));
+    EXPECT_FALSE(std::filesystem::exists(std::filesystem::symlink_status(link)));
+    EXPECT_EQ(state_of(world, "d1"), "absent");
+}
+
+// Goal: what the I/O process says about its failure reaches the client, with its exit code.
+TEST(ControlServer, FailureOfTheIoProcessReachesTheClient) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd client = world.begin("attach", attach_request("d1"));
+    const auto attach = world.hear_attach();
+    ASSERT_TRUE(attach);
+    const PlayedIo io = world.make_io(attach->header.request_id);
+    io.say({.header = {.kind = MessageKind::Failed},
+            .reason = FailReason::ProbeFailed,
+            .notice = {.kind = initiator::NoticeKind::ProbeFailed}});
+    world.say_exited(io.id, 1);
+    const auto answer = world.finish(client);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ExitCode::NotFound);
+    EXPECT_EQ(state_of(world, "d1"), "absent");
+}
+
+TEST(ControlServer, RefusalOfTheSupervisorReachesTheClient) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd client = world.begin("attach", attach_request("d1"));
+    const auto attach = world.hear_attach();
+    ASSERT_TRUE(attach);
+    world.say({.header = {.kind = MessageKind::Refused, .request_id = attach->header.request_id},
+               .reason = FailReason::TooManyAttachments,
+               .code = 16});
+    EXPECT_EQ(world.finish(client).error().code, ExitCode::Exists);
+    EXPECT_EQ(state_of(world, "d1"), "absent");
+}
+
+// Goal: a target that never answers ends in an answer for the client, and nothing stays behind.
+TEST(ControlServer, DeadlineAnswersTheClientAndTakesTheAttachmentDown) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd client = world.begin("attach", attach_request("d1", 1));
+    const auto attach = world.hear_attach();
+    ASSERT_TRUE(attach);
+    const PlayedIo io = world.make_io(attach->header.request_id);
+    StatusFacts facts;
+    facts.name = attach->spec.name;
+    facts.notices.push({.at = {}, .notice = {.kind = initiator::NoticeKind::ConnectFailed}});
+    io.publish(facts);
+    EXPECT_EQ(world.finish(client).error().code, ExitCode::Unreachable);
+    const auto told = io.hear();
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->header.kind, MessageKind::Detach);
+    EXPECT_EQ(told->hurry, 1);
+    world.say_exited(io.id, 1);
+    EXPECT_TRUE(becomes(world, "d1", "absent"));
+}
+
+// Goal: what the configuration wants is brought up without a client, with the operator's settings.
+TEST(ControlServer, ConfiguredAttachmentComesUpByItself) {
+    PlayedSupervisor world{kConfigured};
+    world.start();
+    const auto attach = world.hear_attach();
+    ASSERT_TRUE(attach);
+    EXPECT_EQ(attach->spec.name.view(), "disk0");
+    EXPECT_EQ(attach->spec.profile, ProfileId::Swap);
+    EXPECT_EQ(attach->spec.session.timers.replacement, Duration::max());
+    EXPECT_EQ(attach->spec.session.portals[0].port, 13410);
+    EXPECT_FALSE(attach->spec.session.initiator_name.empty());
+}
+
+// Goal: it is tried again after a failure, and after it was lost, with the same device number and
+// the same ISID.
+TEST(ControlServer, ConfiguredAttachmentIsKeptUp) {
+    PlayedSupervisor world{kConfigured};
+    world.start();
+    const auto first = world.hear_attach();
+    ASSERT_TRUE(first);
+    world.say({.header = {.kind = MessageKind::Refused, .request_id = first->header.request_id},
+               .reason = FailReason::NoProcess,
+               .code = ENOMEM});
+    const PlayedIo io = bring_up(world);  // The second attempt, a second later.
+    EXPECT_TRUE(becomes(world, "disk0", "ready"));
+    world.say_exited(io.id, -9);
+    const auto third = world.hear_attach();
+    ASSERT_TRUE(third);
+    EXPECT_EQ(third->spec.exported.ublk_id_wish, 3);
+    EXPECT_EQ(third->spec.session.isid, first->spec.session.isid);
+}
+
+// Goal: a control process that starts anew takes over what lives and starts nothing twice.
+TEST(ControlServer, LivingAttachmentIsAdopted) {
+    PlayedSupervisor world{kConfigured};
+    const PlayedIo io = world.make_io(0);
+    AttachSpec spec;
+    spec.name.assign_cut("disk0");
+    io.publish(ready_facts(spec));
+    world.start();
+    EXPECT_TRUE(becomes(world, "disk0", "ready"));
+    EXPECT_FALSE(world.hear_attach(600)) << "it is there already";
+    Json name;
+    name["name"] = "disk0";
+    const UniqueFd detaching = world.begin("detach", name);
+    ASSERT_TRUE(io.hear());
+    world.say_exited(io.id, 0);
+    EXPECT_TRUE(world.finish(detaching));
+}
+
+TEST(ControlServer, NonsenseFromClientsAndProcessesIsSurvived) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd client = world.begin("attach", attach_request("d1"));
+    const PlayedIo io = bring_up(world);
+    ASSERT_TRUE(world.finish(client));
+    ASSERT_GT(::send(io.command.get(), "rubbish", 7, MSG_NOSIGNAL), 0);
+    UniqueFd rude = world.begin("list");
+    ASSERT_GT(::send(rude.get(), "\xff\xff\xff\xff", 4, MSG_NOSIGNAL), 0);
+    rude.reset();
+    EXPECT_EQ(state_of(world, "d1"), "ready");
+}
+
+TEST(ControlServer, SecondOneOnTheSameSocketIsRefused) {
+    PlayedSupervisor world;
+    world.start();
+    const auto second = listen_on(world.config().socket);
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, ExitCode::Exists);
+    EXPECT_EQ(listen_on(std::string(200, 'x')).error().code, ExitCode::Usage);
+    EXPECT_EQ(listen_on("/proc/nowhere/x").error().code, ExitCode::NotPermitted);
+}
+
+}  // namespace
+}  // namespace holdfast::daemon
