@@ -59,6 +59,8 @@ public:
     virtual void on_request_done(const initiator::Completion& completion, Instant now) noexcept = 0;
     /// Every completion of this turn was handed in.
     virtual void on_turn_end(Instant now) noexcept = 0;
+    /// When on_turn_end() has something to do even if nothing happens.
+    [[nodiscard]] virtual Instant next_wake() const noexcept { return Instant::never(); }
     /// The unit's capacity changed.
     virtual void on_resized() noexcept = 0;
     /// Stops taking requests; phase() becomes Stopped when those that were taken are answered.

@@ -58,7 +58,10 @@ void IoLoop::listen() noexcept {
 }
 
 void IoLoop::turn() noexcept {
-    driver_.run_once(kIdleWait, this);
+    Duration wait_max = kIdleWait;
+    if (exporter_ != nullptr && !exporter_->next_wake().is_never())
+        wait_max = std::clamp(exporter_->next_wake() - Driver::clock(), Duration{}, kIdleWait);
+    driver_.run_once(wait_max, this);
     const Instant now = Driver::clock();
     while (const auto completion = driver_.poll_completion()) {
         HF_ASSERT(exporter_ != nullptr);

@@ -357,7 +357,8 @@ void Supervisor::on_io_exit(Slot& slot, int status) noexcept {
     message.exit_status = exit_status_of(status);
     forget(slot);
     settle_reserve();
-    tell(message);
+    // During shutdown nothing is to be attached again.
+    if (!is_shutting_down_) tell(message);
 }
 
 void Supervisor::forget(Slot& slot) noexcept {

@@ -101,17 +101,26 @@ UblkExport::~UblkExport() {
 OrErrno<void> UblkExport::begin() noexcept {
     HF_ASSERT(driver_.state() == DriverState::Ready && phase_ == ExportPhase::Making);
     if (auto opened = control_.open(); !opened) return opened;
-    const bool recovers = options_.recover_id >= 0;
-    if (auto made = recovers ? start_recovery() : add_device(); !made) return made;
+    const netpath::FileSlot slot = control_file();
+    if (auto placed = driver_.ring().set_file(slot, control_.descriptor()); !placed) return placed;
+    if (options_.recover_id >= 0) {
+        id_ = options_.recover_id;
+        return begin_control(Pending::Recover, ublk::kStartRecovery, 0);
+    }
+    if (auto added = add_device(); !added) return added;
+    return start_serving();
+}
+
+netpath::FileSlot UblkExport::control_file() const noexcept {
+    return netpath::FileSlot{static_cast<std::uint16_t>(driver_.first_extra_file().raw() + 1)};
+}
+
+/// Everything that a new device and an adopted one have in common.
+OrErrno<void> UblkExport::start_serving() noexcept {
     if (auto opened = open_queue(); !opened) return opened;
-    const std::uint16_t control_slot =
-        static_cast<std::uint16_t>(driver_.first_extra_file().raw() + 1);
-    if (auto placed =
-            driver_.ring().set_file(netpath::FileSlot{control_slot}, control_.descriptor());
-        !placed)
-        return placed;
     for (std::uint16_t tag = 0; tag < options_.depth; ++tag) fetch(tag);
     tags_alive_ = options_.depth;
+    const bool recovers = options_.recover_id >= 0;
     return begin_control(Pending::Start, recovers ? ublk::kEndRecovery : ublk::kStartDevice,
                          static_cast<std::uint64_t>(::getpid()));
 }
@@ -135,16 +144,28 @@ OrErrno<void> UblkExport::add_device() noexcept {
     return control_.run(ublk::kSetParams, command_with(id_, params));
 }
 
+void UblkExport::fail(int error) noexcept {
+    error_ = error;
+    phase_ = ExportPhase::Failed;
+}
+
 /// The kernel refuses with EBUSY until every file and ring of the dead process is gone.
-OrErrno<void> UblkExport::start_recovery() noexcept {
-    constexpr int kTriesMax = 3000;  // A minute: without a free tag it takes the kernel 30 s.
-    id_ = options_.recover_id;
-    for (int i = 0; i < kTriesMax; ++i) {
-        auto started = control_.run(ublk::kStartRecovery, command_for(id_));
-        if (started || started.error().code() != EBUSY) return started;
-        sleep_ms(20);
+void UblkExport::on_recovery_started(int result) noexcept {
+    if (phase_ != ExportPhase::Making) return;
+    if (result == -EBUSY) {
+        recover_at_ = Driver::clock() + kRecoveryPause;
+    } else if (result < 0) {
+        fail(-result);
+    } else if (auto started = start_serving(); !started) {
+        fail(started.error().code());
     }
-    return std::unexpected(Errno{EBUSY});
+}
+
+void UblkExport::on_turn_end(Instant now) noexcept {
+    if (now < recover_at_) return;
+    recover_at_ = Instant::never();
+    if (auto begun = begin_control(Pending::Recover, ublk::kStartRecovery, 0); !begun)
+        fail(begun.error().code());
 }
 
 OrErrno<void> UblkExport::open_queue() noexcept {
@@ -170,8 +191,7 @@ OrErrno<void> UblkExport::begin_control(Pending pending, std::uint32_t operation
 }
 
 void UblkExport::wait_for_control() noexcept {
-    const std::uint16_t slot = static_cast<std::uint16_t>(driver_.first_extra_file().raw() + 1);
-    driver_.ring().read(netpath::FileSlot{slot}, control_word_,
+    driver_.ring().read(control_file(), control_word_,
                         {.owner = static_cast<std::uint8_t>(RingOwner::Ublk),
                          .kind = static_cast<std::uint8_t>(Kind::Control)});
 }
@@ -194,10 +214,11 @@ void UblkExport::on_control_ready() noexcept {
 
 void UblkExport::on_control_done(Pending what, int result) noexcept {
     switch (what) {
+    case Pending::Recover: return on_recovery_started(result);
     case Pending::Start:
-        if (result < 0) error_ = -result;
-        if (phase_ == ExportPhase::Making)
-            phase_ = result < 0 ? ExportPhase::Failed : ExportPhase::Serving;
+        if (phase_ != ExportPhase::Making) return;
+        if (result < 0) return fail(-result);
+        phase_ = ExportPhase::Serving;
         return;
     case Pending::Stop:
         // Every tag has come home by now, or never will.
@@ -243,10 +264,7 @@ void UblkExport::on_tag(std::uint16_t tag, std::int32_t result, Instant now) noe
     // ENODEV: the device is stopping. Anything else: the kernel refused the fetch; the tag is gone.
     HF_ASSERT(tags_alive_ > 0);
     --tags_alive_;
-    if (phase_ == ExportPhase::Making) {
-        error_ = -result;
-        phase_ = ExportPhase::Failed;
-    }
+    if (phase_ == ExportPhase::Making) fail(-result);
 }
 
 ublk::Descriptor UblkExport::descriptor_of(std::uint16_t tag) const noexcept {
@@ -317,6 +335,7 @@ void UblkExport::stop(Instant) noexcept {
         return;
     }
     phase_ = ExportPhase::Stopping;
+    recover_at_ = Instant::never();
     stop_wanted_ = pending_ != Pending::None;
     if (!stop_wanted_ && !begin_control(Pending::Stop, ublk::kStopDevice, 0))
         phase_ = ExportPhase::Stopped;

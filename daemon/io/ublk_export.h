@@ -5,6 +5,9 @@
 ///
 /// Made with USER_RECOVERY | USER_RECOVERY_REISSUE: when this process dies, the device waits for a
 /// successor, which gets every request again that was not answered.
+///
+/// Timer: kRecoveryPause, between two tries to take over a device whose old process the kernel has
+/// not let go of yet. On Linux 6.12 that takes up to 30 s when every tag was in flight.
 #pragma once
 
 #include <array>
@@ -32,6 +35,7 @@ struct UblkOptions {
 class UblkExport final : public Exporter {
 public:
     static constexpr std::uint16_t kDepthMax = 128;
+    static constexpr Duration kRecoveryPause = Duration::from_ms(20);
     /// What DriverConfig needs on top: operations and places in the file table.
     [[nodiscard]] static constexpr std::uint32_t operations_for(std::uint16_t depth) noexcept {
         return depth + 2U;
@@ -47,7 +51,8 @@ public:
 
     void on_completed(const netpath::Completed& completed, Instant now) noexcept override;
     void on_request_done(const initiator::Completion& completion, Instant now) noexcept override;
-    void on_turn_end(Instant) noexcept override {}
+    void on_turn_end(Instant now) noexcept override;
+    [[nodiscard]] Instant next_wake() const noexcept override { return recover_at_; }
     void on_resized() noexcept override;
     void stop(Instant now) noexcept override;
     [[nodiscard]] ExportPhase phase() const noexcept override { return phase_; }
@@ -62,13 +67,16 @@ public:
 
 private:
     enum class Kind : std::uint8_t { Tag, Control };
-    enum class Pending : std::uint8_t { None, Start, Resize, Stop };
+    enum class Pending : std::uint8_t { None, Recover, Start, Resize, Stop };
 
     [[nodiscard]] OrErrno<void> add_device() noexcept;
-    [[nodiscard]] OrErrno<void> start_recovery() noexcept;
+    [[nodiscard]] OrErrno<void> start_serving() noexcept;
+    void on_recovery_started(int result) noexcept;
+    void fail(int error) noexcept;
     [[nodiscard]] OrErrno<void> open_queue() noexcept;
     [[nodiscard]] OrErrno<void> begin_control(Pending pending, std::uint32_t operation,
                                               std::uint64_t data) noexcept;
+    [[nodiscard]] netpath::FileSlot control_file() const noexcept;
     void wait_for_control() noexcept;
     void on_control_ready() noexcept;
     void on_control_done(Pending what, int result) noexcept;
@@ -92,6 +100,7 @@ private:
     std::uint16_t tags_alive_ = 0;
     ExportPhase phase_ = ExportPhase::Making;
     Pending pending_ = Pending::None;
+    Instant recover_at_ = Instant::never();  // Next try of START_USER_RECOVERY.
     bool stop_wanted_ = false;
     bool resize_wanted_ = false;
     int error_ = 0;
