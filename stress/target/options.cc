@@ -33,7 +33,8 @@ constexpr const char* kFaults = R"(Faults are 'WHEN ACTION'.
   on connections:      reset   close   stop-answering [10s]   garbage 4096   ping
                        async-logout [s]   async-drop [s]   async-drop-all [s]   async-negotiate [s]
                        async-sense 3f/0e   async-vendor   unit-attention 29/00
-  on the target:       power-cut [random] [2s dark]   redirect HOST:PORT [permanent]   resize 0 2G)";
+  on the target:       power-cut [random] [2s dark]   redirect HOST:PORT [permanent]
+                       resize 0 2G)";
 
 struct Accounts {
     std::vector<std::string> initiators;

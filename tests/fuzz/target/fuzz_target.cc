@@ -12,10 +12,11 @@
 namespace holdfast::target {
 namespace {
 
-constexpr std::string_view kLoginText(
+using namespace std::string_view_literals;
+
+constexpr std::string_view kLoginText =
     "InitiatorName=iqn.2026-01.net.example:fuzz\0TargetName=iqn.2026-01.net.holdfast:ram\0"
-    "InitialR2T=No\0",
-    101);
+    "InitialR2T=No\0"sv;
 
 std::vector<std::byte> login_pdu() {
     Header header = start_header(Opcode::Login);
