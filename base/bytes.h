@@ -164,7 +164,7 @@ private:
 /// The bytes as characters, for text that came off the wire. Borrows.
 [[nodiscard]] inline std::string_view as_text(std::span<const std::byte> from) noexcept {
     // char may alias any object, so the view is well defined.
-    return {static_cast<const char*>(static_cast<const void*>(from.data())), from.size()};
+    return {reinterpret_cast<const char*>(from.data()), from.size()};
 }
 
 }  // namespace holdfast

@@ -36,11 +36,11 @@ const nettle_hash& hash_of(ChapAlgorithm algorithm) noexcept {
 }
 
 const std::uint8_t* as_nettle(std::span<const std::byte> bytes) noexcept {
-    return static_cast<const std::uint8_t*>(static_cast<const void*>(bytes.data()));
+    return reinterpret_cast<const std::uint8_t*>(bytes.data());
 }
 
 std::uint8_t* as_nettle(std::span<std::byte> bytes) noexcept {
-    return static_cast<std::uint8_t*>(static_cast<void*>(bytes.data()));
+    return reinterpret_cast<std::uint8_t*>(bytes.data());
 }
 
 bool equal_in_constant_time(std::span<const std::byte> a, std::span<const std::byte> b) noexcept {

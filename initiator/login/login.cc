@@ -164,11 +164,12 @@ LoginStep LoginMachine::on_redirect(bool is_permanent, std::span<const std::byte
     LoginRedirect redirect{.portals = {}, .is_permanent = is_permanent};
     TextPairs pairs{as_text(data)};
     while (true) {
-        const auto pair = pairs.try_next();
-        if (!pair) return failure(pair.error());
-        if (!*pair) break;
-        if (key_of((*pair)->key) != KeyId::TargetAddress) continue;
-        const auto address = parse_target_address((*pair)->value);
+        const auto next = pairs.try_next();
+        if (!next) return failure(next.error());
+        const std::optional<TextPair>& pair = *next;
+        if (!pair) break;
+        if (key_of(pair->key) != KeyId::TargetAddress) continue;
+        const auto address = parse_target_address(pair->value);
         if (!address || address->tag) continue;  // Section 13.8: the tag MUST be omitted here.
         if (!redirect.portals.try_push(address->portal)) break;
     }
@@ -247,10 +248,11 @@ LoginStep LoginMachine::on_final(const LoginResponseView& response) noexcept {
 std::optional<LoginFailure> LoginMachine::take_text(std::string_view text) noexcept {
     TextPairs pairs{text};
     while (true) {
-        const auto pair = pairs.try_next();
-        if (!pair) return failure(pair.error());
-        if (!*pair) return {};
-        if (const auto wrong = take_pair(**pair)) return wrong;
+        const auto next = pairs.try_next();
+        if (!next) return failure(next.error());
+        const std::optional<TextPair>& pair = *next;
+        if (!pair) return {};
+        if (const auto wrong = take_pair(*pair)) return wrong;
     }
 }
 

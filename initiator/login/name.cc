@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/assert.h"
+#include "initiator/login/ascii.h"
 
 namespace holdfast::initiator {
 
@@ -61,28 +62,16 @@ bool is_prohibited(std::uint32_t code) noexcept {
                                [code](CodeRange r) { return code >= r.first && code <= r.last; });
 }
 
-bool is_digit(char c) noexcept {
-    return c >= '0' && c <= '9';
-}
-
-bool is_lower(char c) noexcept {
-    return c >= 'a' && c <= 'z';
-}
-
-bool is_hex(char c) noexcept {
-    return is_digit(c) || (c >= 'a' && c <= 'f');
-}
-
 std::optional<NameError> judge_characters(std::string_view name) noexcept {
     while (!name.empty()) {
         const auto code = try_code_point(name);
         if (!code) return NameError::BadCharacter;
-        if (*code >= 'A' && *code <= 'Z') return NameError::UpperCase;
         if (*code >= 0x80) {
             if (is_prohibited(*code)) return NameError::BadCharacter;
             continue;
         }
         const char c = static_cast<char>(*code);
+        if (is_upper(c)) return NameError::UpperCase;
         const bool allowed = is_digit(c) || is_lower(c) || c == '-' || c == '.' || c == ':';
         if (!allowed) return NameError::BadCharacter;
     }
@@ -139,7 +128,7 @@ std::optional<NameError> judge_name(std::string_view name) noexcept {
 std::expected<IscsiName, NameError> normalise_name(std::string_view name) noexcept {
     IscsiName normal;
     for (const char c : name) {
-        const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+        const char lower = is_upper(c) ? static_cast<char>(c - 'A' + 'a') : c;
         if (!normal.try_append(std::string_view{&lower, 1})) {
             return std::unexpected{NameError::TooLong};
         }
@@ -149,11 +138,10 @@ std::expected<IscsiName, NameError> normalise_name(std::string_view name) noexce
 }
 
 FixedString<kNameBytesMax + 18> initiator_port_name(const IscsiName& name, Isid isid) noexcept {
-    constexpr std::string_view kDigits = "0123456789abcdef";
     FixedString<kNameBytesMax + 18> port;
     bool fits = port.try_append(name.view()) && port.try_append(",i,0x");
     for (int shift = 44; shift >= 0; shift -= 4) {
-        fits = fits && port.try_append(kDigits.substr((isid.raw() >> shift) & 0xfU, 1));
+        fits = fits && port.try_append(kHexDigits.substr((isid.raw() >> shift) & 0xfU, 1));
     }
     fits = fits && port.try_append(std::string_view{"\0", 1});
     HF_ASSERT(fits);

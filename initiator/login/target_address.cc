@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "initiator/login/ascii.h"
 #include "initiator/login/value.h"
 
 namespace holdfast::initiator {
@@ -9,14 +10,6 @@ namespace holdfast::initiator {
 namespace {
 
 constexpr std::uint64_t kWordMost = 0xffff;
-
-bool is_digit(char c) noexcept {
-    return c >= '0' && c <= '9';
-}
-
-bool is_hex(char c) noexcept {
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
 
 /// Cuts the front of `text` up to the first `end`, or all of it.
 std::string_view cut(std::string_view& text, char end) noexcept {
@@ -67,10 +60,7 @@ bool is_ipv6(std::string_view text) noexcept {
 
 bool is_label(std::string_view label) noexcept {
     constexpr std::size_t kLabelBytesMax = 63;  // RFC 1035 section 2.3.4.
-    const auto fits = [](char c) {
-        return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-               c == '_';
-    };
+    const auto fits = [](char c) { return is_digit(c) || is_letter(c) || c == '-' || c == '_'; };
     return !label.empty() && label.size() <= kLabelBytesMax && label.front() != '-' &&
            label.back() != '-' && std::ranges::all_of(label, fits);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "initiator/login/ascii.h"
 #include "initiator/login/key.h"
 
 namespace holdfast::initiator {
@@ -11,13 +12,9 @@ namespace {
 
 constexpr char kPairEnd = '\0';
 
-bool is_letter(char c) noexcept {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 bool is_label_character(char c) noexcept {
     constexpr std::string_view kOthers = ".-+@_";
-    return is_letter(c) || (c >= '0' && c <= '9') || kOthers.find(c) != std::string_view::npos;
+    return is_letter(c) || is_digit(c) || kOthers.find(c) != std::string_view::npos;
 }
 
 }  // namespace
@@ -25,7 +22,7 @@ bool is_label_character(char c) noexcept {
 bool is_key_name(std::string_view key) noexcept {
     if (key.empty() || key.size() > kKeyNameBytesMax) return false;
     if (key_of(key) != KeyId::Unknown) return true;
-    if (key.front() < 'A' || key.front() > 'Z') return false;
+    if (!is_upper(key.front())) return false;
     return std::ranges::all_of(key, is_label_character);
 }
 
@@ -86,15 +83,14 @@ void TextOut::number(std::string_view key, std::uint64_t value) noexcept {
 }
 
 void TextOut::binary(std::string_view key, std::span<const std::byte> value) noexcept {
-    constexpr std::string_view kDigits = "0123456789abcdef";
     HF_ASSERT(is_key_name(key) && !value.empty());
     const std::size_t before = size_;
     append(key);
     append("=0x");
     for (const std::byte b : value) {
         const auto octet = std::to_integer<std::size_t>(b);
-        append(kDigits.substr(octet >> 4, 1));
-        append(kDigits.substr(octet & 0xfU, 1));
+        append(kHexDigits.substr(octet >> 4, 1));
+        append(kHexDigits.substr(octet & 0xfU, 1));
     }
     append(std::string_view{&kPairEnd, 1});
     if (overflowed_) size_ = before;

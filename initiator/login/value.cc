@@ -4,22 +4,16 @@
 #include <limits>
 
 #include "base/assert.h"
+#include "initiator/login/ascii.h"
 
 namespace holdfast::initiator {
 
 namespace {
 
-std::optional<std::uint8_t> hex_digit(char c) noexcept {
-    if (c >= '0' && c <= '9') return static_cast<std::uint8_t>(c - '0');
-    if (c >= 'a' && c <= 'f') return static_cast<std::uint8_t>(c - 'a' + 10);
-    if (c >= 'A' && c <= 'F') return static_cast<std::uint8_t>(c - 'A' + 10);
-    return {};
-}
-
 std::optional<std::uint8_t> base64_digit(char c) noexcept {
-    if (c >= 'A' && c <= 'Z') return static_cast<std::uint8_t>(c - 'A');
-    if (c >= 'a' && c <= 'z') return static_cast<std::uint8_t>(c - 'a' + 26);
-    if (c >= '0' && c <= '9') return static_cast<std::uint8_t>(c - '0' + 52);
+    if (is_upper(c)) return static_cast<std::uint8_t>(c - 'A');
+    if (is_lower(c)) return static_cast<std::uint8_t>(c - 'a' + 26);
+    if (is_digit(c)) return static_cast<std::uint8_t>(c - '0' + 52);
     if (c == '+') return std::uint8_t{62};
     if (c == '/') return std::uint8_t{63};
     return {};
@@ -35,7 +29,7 @@ std::optional<std::uint64_t> parse_digits(std::string_view digits, std::uint64_t
     if (digits.empty()) return {};
     std::uint64_t value = 0;
     for (const char c : digits) {
-        const auto digit = hex_digit(c);
+        const auto digit = hex_value(c);
         if (!digit || *digit >= base) return {};
         if (value > (kMost - *digit) / base) return {};
         value = value * base + *digit;
@@ -51,7 +45,7 @@ std::optional<std::span<std::byte>> parse_hex(std::string_view digits,
     bool is_low = digits.size() % 2 != 0;  // Section 6.1: (n + 1) / 2 bytes.
     out[0] = std::byte{0};
     for (const char c : digits) {
-        const auto digit = hex_digit(c);
+        const auto digit = hex_value(c);
         if (!digit) return {};
         if (is_low) {
             out[at] |= std::byte{*digit};

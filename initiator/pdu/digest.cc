@@ -19,8 +19,7 @@ constexpr std::array<std::byte, 3> kZeroes{};
 
 /// ISA-L takes a pointer to non-const and only reads.
 unsigned char* as_isal(std::span<const std::byte> bytes) noexcept {
-    return const_cast<unsigned char*>(
-        static_cast<const unsigned char*>(static_cast<const void*>(bytes.data())));
+    return const_cast<unsigned char*>(reinterpret_cast<const unsigned char*>(bytes.data()));
 }
 
 }  // namespace

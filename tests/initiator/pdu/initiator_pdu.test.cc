@@ -343,9 +343,11 @@ TEST(NopOut, PingAndAnswer) {
     EXPECT_DEATH(write(out.out(), answer), "is_answer");
 }
 
-// Goal: bit 7 of byte 0 is 0 and the opcode is an initiator's in everything we can send.
-// Rows: PDU-07
+// Goal: bit 7 of byte 0 is 0 and the opcode is an initiator's in everything we can send; nothing
+// has an AHS, because no CDB is longer than the 16 bytes of the header. Rows: PDU-07, PDU-10,
+// PDU-13
 TEST(InitiatorPdu, OpcodesAreOurs) {
+    static_assert(sizeof(Cdb) == 16);
     const std::array headers{
         written(ScsiCommandHeader{.delivery = Delivery::Immediate, .itt = Itt{1}}),
         written(TaskManagementHeader{.itt = Itt{1}, .referenced_itt = Itt{2}}),
