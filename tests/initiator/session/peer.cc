@@ -167,6 +167,17 @@ void Peer::log_in() {
     decoder_.digests = agreed_.digests;
 }
 
+void Peer::refuse_login(std::uint16_t status, std::string_view address) {
+    decoder_ = {};
+    engine_->transport_up(kConn, now_, FreshRandom{});
+    const Pdu request = expect(sim::kLogin);
+    Pdu answer;
+    answer.bhs[0] = sim::kLoginResponse;
+    answer.put(8, 6, request.get(8, 6)).put(16, 4, request.itt()).put(36, 2, status);
+    if (!address.empty()) answer.data = sim::make_text({{"TargetAddress", std::string{address}}});
+    send(answer);
+}
+
 void Peer::answer_probe_command(const Pdu& command) {
     const auto data = probe_answer(command, options.unit);
     if (!data) return send(sense_to(command, 0x05, 0x2000));

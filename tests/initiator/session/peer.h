@@ -57,6 +57,8 @@ public:
     void attach();
     /// From Connect ordered to full feature phase.
     void log_in();
+    /// Brings the transport up and refuses the login; a redirect names an address.
+    void refuse_login(std::uint16_t status, std::string_view address = {});
     /// Answers everything until the probe is over.
     void answer_probe();
     /// Answers one probe command.
