@@ -19,6 +19,12 @@ constexpr std::uint32_t kPageBytes = 4096;
 
 /// Refuses what can be refused before anything goes over the network.
 OrFailure<void> judge_early(const Options& options) {
+    const auto offset = size_option(options.range.offset, "--offset");
+    if (!offset) return std::unexpected{offset.error()};
+    if (!options.range.length.empty()) {
+        const auto length = size_option(options.range.length, "--length");
+        if (!length) return std::unexpected{length.error()};
+    }
     if (options.verb != Verb::Bench) return {};
     if (!workload_from(options.bench.workload))
         return fail(

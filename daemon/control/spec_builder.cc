@@ -12,6 +12,7 @@
 
 #include "daemon/control/file.h"
 #include "daemon/control/sentences.h"
+#include "initiator/login/name.h"
 #include "initiator/scsi/lun.h"
 
 namespace holdfast::daemon {
@@ -114,6 +115,11 @@ OrFailure<initiator::SessionConfig> build_session(const AttachSettings& settings
     const bool names_fit = session.initiator_name.try_assign(identity.initiator_name) &&
                            session.target_name.try_assign(settings.target);
     if (!names_fit) return fail(ExitCode::Usage, "an iSCSI name has at most 223 bytes; shorten it");
+    if (initiator::judge_name(identity.initiator_name)) {
+        return fail(ExitCode::Usage,
+                    "the initiator name is not an iSCSI name; write it in lower case, such as "
+                    "iqn.2026-01.com.example:host");
+    }
     const auto lun = initiator::scsi::lun_of_number(settings.lun.value_or(0));
     if (!lun) return fail(ExitCode::Usage, "the LUN is out of range; use 0 to 16383");
     session.lun = *lun;
