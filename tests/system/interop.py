@@ -126,8 +126,10 @@ class Interop(unittest.TestCase):
                 with self.subTest(kind=kind.name, mutual=chap.is_mutual), \
                         kind(PORT, chap=chap) as target, self.recorded(target) as (url, seen):
                     self.write_and_read(target, url, 64 * 1024)
-                self.assertGreaterEqual(len(seen), 2)
-                for connection in seen:
+                # tgt chokes on the digest of SHA-256, and gets a second login with MD5 alone.
+                whole = [one for one in seen if one.is_full_feature]
+                self.assertEqual(len(whole), 2)
+                for connection in whole:
                     self.assertEqual(connection.answered["AuthMethod"], "CHAP")
                     self.assertEqual("CHAP_R" in connection.answered, chap.is_mutual)
                 challenges = [one.offered.get("CHAP_C") for one in seen]
