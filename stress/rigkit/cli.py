@@ -5,11 +5,13 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 from . import guest, image, initiators, runner, scenarios, shell
+from .aptsource import SourceMissing
 from .hostpkg import HostError
 from .progress import Progress
 from .targets import TargetError
@@ -130,6 +132,8 @@ def run_scenario(arguments):
         sabotage=arguments.sabotage,
     )
     runner.check(scenario, options)
+    if arguments.json and not Path(arguments.json).resolve().parent.is_dir():
+        raise runner.Refused(f"the folder of {arguments.json} does not exist")
     the_image = _ready(Progress(scenario.name))
     results = []
     for number in range(arguments.runs):
@@ -162,8 +166,13 @@ def main(words=None):
         if arguments.verb == "shell":
             return shell.interactive(arguments, _ready(Progress("shell")))
         return run_scenario(arguments)
-    except (HostError, TargetError, runner.Refused) as error:
+    except (HostError, SourceMissing, TargetError, runner.Refused) as error:
         print(f"rig: {error}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        words = (error.stderr or b"").strip()
+        words = words.decode(errors="replace") if isinstance(words, bytes) else words
+        print(f"rig: {error}\n{words}".rstrip(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("rig: interrupted", file=sys.stderr)

@@ -22,6 +22,7 @@ TOOLS = {
     "depmod": "kmod",
     "ip": "iproute2",
     "setpriv": "util-linux",
+    "strip": "binutils",
     "tgtd": "tgt",
     "qemu-nbd": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",

@@ -1,6 +1,7 @@
 """What a guest is told to do: a shell script and the programs it needs, on a disk of their own."""
 
 import shutil
+import subprocess
 
 from . import image, network, paths, targets
 
@@ -37,6 +38,13 @@ def variables_text(variables):
     return "\n".join(["PATH=/payload/bin:$PATH", *lines, ""])
 
 
+def _copy_program(program, target):
+    """Copies an executable without its debug information, which is most of it."""
+    stripped = subprocess.run(["strip", "-g", "-o", target, program], check=False).returncode == 0
+    if not stripped:
+        shutil.copy(program, target)
+
+
 def make_payload(folder, variables, steps, programs):
     """Makes the payload disk in `folder` and returns its path.
 
@@ -46,7 +54,7 @@ def make_payload(folder, variables, steps, programs):
     tree = folder / "payload"
     (tree / "bin").mkdir(parents=True)
     for program in programs:
-        shutil.copy(program, tree / "bin" / program.name)
+        _copy_program(program, tree / "bin" / program.name)
     (tree / "variables").write_text(variables_text(variables))
     shutil.copy(paths.GUEST_FILES / "lib.sh", tree / "lib.sh")
     main = [". /payload/variables", ". /payload/lib.sh", *steps, ""]
