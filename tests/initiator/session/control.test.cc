@@ -258,7 +258,7 @@ TEST(Nop, FloodIsBounded) {
 
 // Goal: a request to log out: nothing new goes out, what is out is settled, then logout and a new
 // session; the held request is done there.
-// Rows: ASY-01, ASY-02, LGO-02, LGO-04, LGO-05
+// Rows: ASY-01, ASY-02, ASY-05, LGO-02, LGO-04, LGO-05
 TEST(Async, LogoutRequestSettlesLogsOutAndReturns) {
     for (const std::uint8_t event : std::to_array<std::uint8_t>({1, 4})) {
         Peer peer;
