@@ -24,7 +24,7 @@ struct BenchPlan {
     std::uint16_t depth = 32;          ///< At most the port's.
     Duration time = Duration::from_s(10);
     std::uint64_t requests_max = 0;  ///< Ends earlier after so many; 0: no limit.
-    WantedRange range;
+    WantedRange range{};
     std::uint64_t seed = 1;
 };
 

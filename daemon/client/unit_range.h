@@ -12,7 +12,7 @@ namespace holdfast::daemon {
 /// What the user asked for.
 struct WantedRange {
     std::uint64_t offset_bytes = 0;
-    std::optional<std::uint64_t> length_bytes;  ///< Empty: up to the end.
+    std::optional<std::uint64_t> length_bytes{};  ///< Empty: up to the end.
 };
 
 /// Whole blocks within the unit.

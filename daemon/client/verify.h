@@ -10,7 +10,7 @@
 namespace holdfast::daemon {
 
 struct VerifyPlan {
-    WantedRange range;
+    WantedRange range{};
     std::uint64_t seed = 1;  ///< The generation that the blocks carry.
     bool writes = true;      ///< False: only check what an earlier run wrote.
 };
