@@ -2,18 +2,15 @@
 """What goes wrong on the user's side or the target's ends in an exit code of its own and one
 sentence that says what to do, soon, and never in a crash."""
 
-import contextlib
 import random
 import re
-import socket
-import struct
 import sys
-import threading
 import time
 import unittest
 
 import client
 import targets
+from played import after_request, after_request_of, login_response, played
 
 PORT = 13270
 PLAYED_PORT = 13271
@@ -22,68 +19,6 @@ CHAP = targets.Chap("anna", "twelve-or-more")
 MUTUAL = targets.Chap("anna", "twelve-or-more", "storage", "sixteen-at-least")
 URL = f"iscsi://127.0.0.1:{PLAYED_PORT}/iqn.2026-01.test.interop:played/0"
 SOON_S = 25
-
-
-@contextlib.contextmanager
-def played(answer):
-    """A listener that does `answer(connection)` for each connection."""
-    listener = socket.create_server(("127.0.0.1", PLAYED_PORT))
-    stop = threading.Event()
-
-    def serve():
-        while not stop.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(OSError):
-                answer(connection)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
-
-
-def login_response(status=0, flags=0x87, text=b"", length=None):
-    """A Login Response header with whatever is asked for in it."""
-    bhs = bytearray(48)
-    bhs[0], bhs[1] = 0x23, flags
-    bhs[5:8] = (len(text) if length is None else length).to_bytes(3, "big")
-    struct.pack_into(">H", bhs, 36, status)
-    struct.pack_into(">I", bhs, 32, 1)
-    return bytes(bhs) + text + bytes(-len(text) % 4)
-
-
-def after_request(data):
-    """Reads one Login Request, answers with `data`, and waits for the other side to close."""
-    def answer(connection):
-        connection.settimeout(SOON_S)
-        connection.recv(8192)
-        connection.sendall(data)
-        while connection.recv(8192):
-            pass
-    return answer
-
-
-def after_request_of(status):
-    """Answers with that status, for the task the request names."""
-    def answer(connection):
-        connection.settimeout(SOON_S)
-        request = connection.recv(8192)
-        response = bytearray(login_response(status=status, flags=0))
-        response[16:20] = request[16:20]
-        response[8:14] = request[8:14]
-        connection.sendall(bytes(response))
-        while connection.recv(8192):
-            pass
-    return answer
 
 
 class BadInput(unittest.TestCase):
@@ -113,7 +48,7 @@ class BadInput(unittest.TestCase):
 
     # Goal: a wrong password, a missing one, and a wrong user are authentication failures; the
     # secret is not repeated.
-    # Rows: LOG-22, LOG-25, LOG-26, CHP-19
+    # Rows: LOG-26, CHP-19
     def test_wrong_password(self):
         for kind in (targets.Tgt, targets.Istgt):
             if kind.missing():
@@ -152,11 +87,11 @@ class BadInput(unittest.TestCase):
     # Goal: a portal that takes the connection and says nothing, or closes it.
     # Rows: LOG-28
     def test_silent_portal(self):
-        with played(after_request(b"")):
+        with played(PLAYED_PORT, after_request(b"")):
             self.assert_refused((client.TIMEOUT, client.UNREACHABLE), "read", URL, "--timeout", "3")
             self.assert_refused((client.TIMEOUT, client.UNREACHABLE), "discover",
                                 f"iscsi://127.0.0.1:{PLAYED_PORT}", "--timeout", "3")
-        with played(lambda connection: None):
+        with played(PLAYED_PORT, lambda connection: None):
             self.assert_refused((client.PROTOCOL, client.UNREACHABLE, client.TIMEOUT), "read", URL,
                                 "--timeout", "3")
 
@@ -193,21 +128,27 @@ class BadInput(unittest.TestCase):
             "text without =": login_response(text=b"HeaderDigest\0"),
         }
         for name, answer in answers.items():
-            with self.subTest(name), played(after_request(answer)):
+            with self.subTest(name), played(PLAYED_PORT, after_request(answer)):
                 self.assert_refused(client.PROTOCOL, "read", URL, "--timeout", "5")
 
-    # Goal: each refusal of a login has its own ending: what waits is told from what will not work.
-    # Rows: LOG-22, LOG-26
+    # Goal: each refusal of a login has its own ending and is not tried again; one that blames the
+    # target is, until the time is over.
+    # Rows: LOG-22, LOG-25, LOG-26
     def test_refused_logins(self):
         cases = {0x0201: client.AUTHENTICATION, 0x0202: client.AUTHENTICATION,
                  0x0203: client.NOT_FOUND, 0x0204: client.NOT_FOUND,
                  0x0205: client.PROTOCOL}
         sentences = set()
         for status, code in cases.items():
-            with self.subTest(status=hex(status)), played(after_request_of(status)):
+            with self.subTest(status=hex(status)), \
+                    played(PLAYED_PORT, after_request_of(status)) as taken:
                 ended = self.assert_refused((code, client.FAILED), "read", URL, "--timeout", "4")
                 sentences.add(ended.complaint)
+                self.assertEqual(len(taken), 1, "a final refusal was tried again")
         self.assertEqual(len(sentences), len(cases), "two refusals read the same")
+        with played(PLAYED_PORT, after_request_of(0x0301)) as taken:
+            self.assert_refused((client.TIMEOUT, client.UNREACHABLE), "read", URL, "--timeout", "4")
+            self.assertGreater(len(taken), 1, "a busy target was not asked again")
 
     # Goal: absurd URLs and options are told apart from failures, before anything is sent.
     def test_absurd_configuration(self):

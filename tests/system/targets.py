@@ -47,10 +47,16 @@ def wait_until(is_ready, what, limit_s=START_LIMIT_S):
         time.sleep(0.05)
 
 
-def is_listening(port):
-    with contextlib.closing(socket.socket()) as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def is_listening(port, host="127.0.0.1"):
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+        return True
+    return False
+
+
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
 
 
 class Target:
@@ -61,14 +67,15 @@ class Target:
     lun = 0
 
     def __init__(self, port, size_mib=64, chap=None, digest=None, block_bytes=512, parameters=None,
-                 portal_options=""):
+                 portal_options="", host="127.0.0.1"):
         """digest: None for the target's default, "none", "offer", or "crc32c" for nothing else.
-        parameters: negotiation keys to set; portal_options: of the portal. Both for tgt only."""
+        For tgt only: parameters: negotiation keys to set; portal_options: of the portal."""
         if not PORT_FIRST <= port <= PORT_LAST:
             raise ValueError(f"port {port} is not ours")
         self.port, self.size_mib, self.chap, self.digest = port, size_mib, chap, digest
         self.block_bytes = block_bytes
         self.parameters, self.portal_options = parameters or {}, portal_options
+        self.host = host
         self.iqn = f"iqn.2026-01.test.interop:{self.name}"
         self.process = None
         self.folder = None
@@ -83,6 +90,10 @@ class Target:
         return None
 
     @property
+    def portal(self):
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def disk(self):
         return self.folder / "disk"
 
@@ -94,8 +105,7 @@ class Target:
         """iscsi:// URL without a secret, which never stands on a command line."""
         user = user if user is not None else (self.chap.user if self.chap else "")
         at = f"{user}@" if user else ""
-        return (f"iscsi://{at}127.0.0.1:{self.port}/{iqn or self.iqn}/"
-                f"{self.lun if lun is None else lun}")
+        return f"iscsi://{at}{self.portal}/{iqn or self.iqn}/{self.lun if lun is None else lun}"
 
     def __enter__(self):
         if is_listening(self.port):
@@ -143,7 +153,7 @@ class Target:
         return dict(os.environ)
 
     def is_up(self):
-        return is_listening(self.port)
+        return is_listening(self.port, self.host)
 
     def command(self):
         raise NotImplementedError
@@ -160,7 +170,7 @@ class Tgt(Target):
     lun = 1
 
     def command(self):
-        options = f"portal=127.0.0.1:{self.port}"
+        options = f"portal={self.portal}"
         if self.portal_options:
             options += f",{self.portal_options}"
         return ["tgtd", "-f", "-C", str(self.port), "--iscsi", options]

@@ -370,6 +370,11 @@ def logout_is_the_last_word(connection):
     if logout.bhs[1] & 0x7f == 1 and logout.u16(20) != connection.sent(wire.LOGIN)[0].u16(20):
         yield f"{logout}: names another connection"
     at = connection.pdus.index(logout)
+    commands = [pdu for pdu in connection.pdus[:at] if pdu.sent and pdu.opcode == wire.SCSI_COMMAND]
+    ended = [pdu for pdu in connection.pdus[:at] if not pdu.sent and (
+        pdu.opcode == wire.SCSI_RESPONSE or (pdu.opcode == wire.DATA_IN and pdu.bhs[1] & 1))]
+    if len(commands) != len(ended):
+        yield f"{logout}: {len(commands) - len(ended)} commands are not settled"
     for pdu in connection.pdus[at + 1:]:
         if pdu.sent and pdu.opcode != wire.DATA_OUT and pdu.itt != wire.NO_TAG:
             yield f"{pdu}: after the logout"

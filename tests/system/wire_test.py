@@ -209,6 +209,17 @@ class WireRules(unittest.TestCase):
             "task_management_is_well_formed", "discovery_asks_for_targets_only"}
         self.assertEqual({one.__name__ for one in wire_rules.RULES}, tried)
 
+    # Goal: a logout over unsettled commands, and words after it, are noticed.
+    def test_logout(self):
+        drafts = session_drafts()
+        del drafts["read_data"]
+        found = wire_rules.complaints(recorded(drafts))
+        self.assertTrue(any("not settled" in one for one in found))
+        drafts = session_drafts()
+        drafts["late"] = Draft(True, 0x01, 0xc1, lun=LUN, itt=30, length=512, sn=102, ack=56)
+        found = wire_rules.complaints(recorded(drafts))
+        self.assertTrue(any("after the logout" in one for one in found))
+
     # Goal: a wrong digest, and a second task with a live tag, are noticed.
     def test_digests_and_live_tags(self):
         drafts = session_drafts()
