@@ -7,7 +7,7 @@ usage: map.py --write            write the generated part of docs/conformance.md
 
 A test names the rows it shows in a comment `// Rows: ID, ID`, beside its `// Goal:`, in front of
 the test or at the head of its body. rows.tsv holds the rows: id, level, kinds of check, gate,
-title, and for a row that does not apply the reason.
+title, for a row that does not apply the reason, and for one that another row covers that row.
 
 --check fails when
   - a row of the gate has neither a test nor a reason,
@@ -53,9 +53,10 @@ AREAS = (
     ("RFC 7144", ("X44",)),
     ("iSER", ("ISR",)),
     ("Security", ("SEC",)),
+    ("Defects of other initiators", ("BUG",)),
 )
 
-Row = collections.namedtuple("Row", "id level checks gate title exemption")
+Row = collections.namedtuple("Row", "id level checks gate title exemption like")
 Shown = collections.namedtuple("Shown", "row test where")
 
 CC_TEST = re.compile(r"^\s*(?:TEST|TEST_F|TEST_P|TYPED_TEST)\(\s*(\w+)\s*,\s*(\w+)\s*\)")
@@ -147,11 +148,14 @@ def tests_of(shown):
     return found
 
 
-def answer_of(row, tests):
-    if tests:
-        return ", ".join(f"`{test}`" for test in sorted(tests))
+def answer_of(row, found):
+    tests = ", ".join(f"`{test}`" for test in sorted(found[row.id]))
     if row.exemption:
-        return f"does not apply: {row.exemption}"
+        return f"does not apply: {row.exemption}" + (f"; see also {tests}" if tests else "")
+    if tests:
+        return tests
+    if found[row.like]:
+        return f"like {row.like}"
     return f"not yet: {area_of(row.id).lower()}"
 
 
@@ -165,10 +169,10 @@ def generated(rows, shown):
         here = [row for row in rows if row.id.split("-")[0] in prefixes]
         count = collections.Counter()
         for row in here:
-            tested, exempt = bool(found[row.id]), bool(row.exemption)
+            tested, exempt = bool(found[row.id] or found[row.like]), bool(row.exemption)
             count["rows"] += 1
-            count["tested"] += tested
-            count["exempt"] += exempt and not tested
+            count["tested"] += tested and not exempt
+            count["exempt"] += exempt
             count["open"] += not tested and not exempt
             count["open in gate"] += not tested and not exempt and row.gate == "yes"
         total += count
@@ -183,7 +187,7 @@ def generated(rows, shown):
             if row.id.split("-")[0] in prefixes:
                 gate = "gate" if row.gate == "yes" else ""
                 lines.append(f"| {row.id} | {row.level} | {gate} | {row.title} "
-                             f"| {answer_of(row, found[row.id])} |")
+                             f"| {answer_of(row, found)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -225,7 +229,8 @@ def complaints(root, build=None):
     for row in rows:
         if row.gate == "yes" and not tested[row.id] and not row.exemption:
             found.append(f"{row.id} ({row.title}): in the gate, with neither test nor reason")
-        if not ROW_ID.match(row.id) or not row.title or row.gate not in ("yes", "no"):
+        is_whole = ROW_ID.match(row.id) and row.title and row.gate in ("yes", "no")
+        if not is_whole or (row.like and row.like not in known):
             found.append(f"{ROWS}: '{row.id}' is not a whole row")
     if build is not None:
         names, complete = built_tests(build)

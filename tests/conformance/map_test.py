@@ -10,9 +10,9 @@ import unittest
 
 import map as conformance
 
-HEAD = "id\tlevel\tchecks\tgate\ttitle\texemption\n"
-ROWS = (HEAD + "PDU-01\tM\tU\tyes\tbig-endian\t\n" + "PDU-05\tS\tU\tno\tpadding\t\n" +
-        "SER-01\tM\tR\tyes\trecovery\tno session yet\n")
+HEAD = "id\tlevel\tchecks\tgate\ttitle\texemption\tlike\n"
+ROWS = (HEAD + "PDU-01\tM\tU\tyes\tbig-endian\t\t\n" + "PDU-05\tS\tU\tno\tpadding\t\t\n" +
+        "SER-01\tM\tR\tyes\trecovery\tno session yet\t\n")
 TESTS = ("// Goal: one.\n// Rows: PDU-01\nTEST(Pdu, IsBigEndian) {}\n\n"
          "TEST_F(Other,\n       IsBroken) {\n    // Goal: two.\n    // Rows: PDU-05,\n"
          "    //   PDU-01\n}\n")
@@ -48,7 +48,7 @@ class Map(unittest.TestCase):
     # Goal: a row of the gate that nothing shows is noticed; the same row outside the gate is "not
     # yet" on the page.
     def test_planted_missing_row_is_noticed(self):
-        planted = ROWS + "LOG-01\tM\tP\tyes\tlogin follows connect\t\n"
+        planted = ROWS + "LOG-01\tM\tP\tyes\tlogin follows connect\t\t\n"
         with tree_of(rows=planted) as root:
             found = conformance.complaints(root)
             self.assertEqual(len(found), 1)
@@ -56,6 +56,15 @@ class Map(unittest.TestCase):
         with tree_of(rows=planted.replace("\tP\tyes", "\tP\tno")) as root:
             self.assertEqual(conformance.complaints(root), [])
             self.assertIn("not yet: login", (root / conformance.PAGE).read_text(encoding="utf-8"))
+
+    # Goal: a row that another row covers says so, and does not stand for that row in the gate.
+    def test_rows_that_are_like_others(self):
+        like = ROWS + "BUG-01\td\t\tno\ta defect\t\tPDU-01\n"
+        with tree_of(rows=like) as root:
+            self.assertEqual(conformance.complaints(root), [])
+            self.assertIn("| like PDU-01 |", (root / conformance.PAGE).read_text(encoding="utf-8"))
+        with tree_of(rows=like.replace("\tPDU-01\n", "\tPDU-77\n")) as root:
+            self.assertTrue(any("whole row" in one for one in conformance.complaints(root)))
 
     # Goal: taking the tag off the only test of a row is noticed, in the real tree's own terms.
     def test_lost_tag_is_noticed(self):
@@ -66,7 +75,7 @@ class Map(unittest.TestCase):
     def test_exit_code(self):
         script = pathlib.Path(conformance.__file__)
         for gate, expected in (("yes", 1), ("no", 0)):
-            planted = ROWS + f"LOG-01\tM\tP\t{gate}\tlogin follows connect\t\n"
+            planted = ROWS + f"LOG-01\tM\tP\t{gate}\tlogin follows connect\t\t\n"
             with tree_of(rows=planted) as root:
                 ended = subprocess.run([sys.executable, script, "--root", root, "--check"],
                                        stdout=subprocess.PIPE, check=False)
