@@ -64,7 +64,7 @@ PURE_SYMBOLS = re.compile(
     r"holdfast::|(_)?nettle_|crc32_iscsi|mem(cpy|move|set|cmp|chr|rchr)$|str(n?len|n?cmp)$|bcmp$"
     r"|__(stack_chk_fail|mem(cpy|move|set)_chk)|std::__glibcxx_assert_fail|__cxa_|__dso_handle"
     r"|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan|tsan|sanitizer|msan|sancov|gcov|llvm)"
-    r"|__gxx_personality"
+    r"|__gxx_personality|__assert_fail"
     r"|std::(from_chars|to_chars|__detail::)|_Unwind_Resume|guard variable|__popcount[sd]i2"
     r"|explicit_bzero"
     r"|std::__throw_out_of_range_fmt"  # string_view::substr, in builds without optimisation.

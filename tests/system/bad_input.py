@@ -2,9 +2,12 @@
 """What goes wrong on the user's side or the target's ends in an exit code of its own and one
 sentence that says what to do, soon, and never in a crash."""
 
+import pathlib
 import random
 import re
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -172,6 +175,38 @@ class BadInput(unittest.TestCase):
                     else good
                 self.assert_refused((client.USAGE, client.NOT_FOUND), "read", url, *options)
         self.assert_refused(client.USAGE, "no-such-verb", good)
+
+    # Goal: a daemon with an absurd configuration does not start, and says in which line and why.
+    def test_absurd_configuration_file(self):
+        daemon = client.program().with_name("holdfastd")
+        if not daemon.exists() or not daemon.with_name("holdfast-control").exists():
+            self.skipTest(f"{daemon} or holdfast-control is not built")
+        unit = '[attachment.swap0]\nurl = "iscsi://127.0.0.1/iqn.2026-01.test:x/0"\n'
+        files = {
+            "no TOML": ("[attachment\n", 1),
+            "binary": ("\x01\x02\x00\xff", 1),
+            "unknown profile": (unit + 'profile = "swp"\n', 3),
+            "absurd depth": (unit + "depth = 1000000\n", 3),
+            "negative": (unit + "depth = -1\n", 3),
+            "wrong type": (unit + "depth = [1, 2]\n", 3),
+            "misspelt": (unit + "dpeth = 4\n", 3),
+            "request of one byte": (unit + "request_size = 1\n", 3),
+            "endless number": (unit + "depth = " + "9" * 4096 + "\n", 3),
+            "no URL": ('[attachment.swap0]\nurl = "tape://x"\n', 2),
+        }
+        for name, (text, line) in files.items():
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / "holdfast.toml"
+                path.write_text(text, encoding="latin-1")
+                ended = subprocess.run(
+                    [daemon, "--no-lockdown", "--config", path, "--socket", f"{folder}/socket",
+                     "--state-dir", folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    timeout=SOON_S, check=False)
+                said = ended.stderr.decode("utf-8", "replace")
+                self.assertEqual(ended.returncode, client.USAGE, said)
+                self.assertEqual(len(said.splitlines()), 1, said)
+                self.assertIn(f"holdfast.toml:{line}:", said)
+                self.assertLess(len(said), 600, "the sentence repeats the file")
 
     # Goal: a range outside the disk, or one that starts inside a block, is refused with nothing
     # written.
