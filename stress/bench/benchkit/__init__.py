@@ -1,0 +1,1 @@
+"""What stress/bench/bench is made of."""
