@@ -31,6 +31,7 @@ void NbdSession::start(const NbdUnit& unit, NbdTable& table, std::uint8_t client
     skip_bytes_ = 0;
     payload_first_ = payload_tag_ = reply_head_ = reply_tail_ = NbdTask::kNone;
     reply_sent_ = 0;
+    payload_lent_ = 0;
     talk_sent_ = stage_begin_ = stage_end_ = 0;
     talk_.clear();
     std::array<std::byte, 18> greeting{};
@@ -90,10 +91,12 @@ std::span<std::span<std::byte>> NbdSession::rx_spaces(
         stage_begin_ = 0;
     }
     std::size_t count = 0;
+    payload_lent_ = 0;
     if (state_ == State::Payload && skip_bytes_ == 0) {
         // What was in the stage has been moved into the buffer already.
         HF_ASSERT(stage_end_ == 0);
         const std::uint32_t bytes = (*table_)[payload_tag_].bytes;
+        payload_lent_ = bytes - payload_filled_;
         out[count++] = table_->buffer(payload_tag_).first(bytes).subspan(payload_filled_);
     }
     if (stage_end_ < stage_.size()) out[count++] = std::span{stage_}.subspan(stage_end_);
@@ -102,12 +105,10 @@ std::span<std::span<std::byte>> NbdSession::rx_spaces(
 
 void NbdSession::rx_filled(std::size_t bytes) noexcept {
     if (state_ == State::Closed || state_ == State::Finishing) return;
-    if (state_ == State::Payload && skip_bytes_ == 0) {
-        const std::size_t room = (*table_)[payload_tag_].bytes - payload_filled_;
-        const std::size_t direct = std::min(bytes, room);
-        advance_payload(direct);
-        bytes -= direct;
-    }
+    // A payload may have begun after its spaces were asked for: then its bytes are in the stage.
+    const std::size_t direct = std::min(bytes, std::exchange(payload_lent_, 0));
+    if (direct > 0) advance_payload(direct);
+    bytes -= direct;
     HF_ASSERT(bytes <= stage_.size() - stage_end_);
     stage_end_ += bytes;
     process();

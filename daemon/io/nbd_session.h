@@ -37,7 +37,8 @@ public:
     /// outstanding, because buffers go back. Work under way still ends in on_work_done().
     void abandon() noexcept;
 
-    /// Where the next bytes go; empty when the client must wait.
+    /// Where the next bytes go; empty when the client must wait. The spans stay lent until
+    /// rx_filled(); other calls may come between.
     [[nodiscard]] std::span<std::span<std::byte>> rx_spaces(
         std::span<std::span<std::byte>> out) noexcept;
     void rx_filled(std::size_t bytes) noexcept;
@@ -129,6 +130,7 @@ private:
     std::uint16_t payload_first_ = NbdTask::kNone;
     std::uint16_t payload_tag_ = NbdTask::kNone;
     std::size_t payload_filled_ = 0;  // Of the payload_tag_'s piece.
+    std::size_t payload_lent_ = 0;  // Bytes of it that rx_spaces() gave out in front of the stage.
     std::uint16_t tags_held_ = 0;
     std::uint16_t reply_head_ = NbdTask::kNone;
     std::uint16_t reply_tail_ = NbdTask::kNone;

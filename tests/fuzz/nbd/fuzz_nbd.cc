@@ -74,6 +74,7 @@ struct World {
             input = input.subspan(count);
             filled += count;
         }
+        turn();  // While the receive is outstanding.
         if (filled > 0) session.rx_filled(filled);
         return filled > 0;
     }

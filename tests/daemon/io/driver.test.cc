@@ -1,0 +1,134 @@
+#include "daemon/io/driver.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+
+#include "tests/daemon/io/ram_target.h"
+
+namespace holdfast::daemon {
+namespace {
+
+using initiator::Outcome;
+using initiator::Request;
+using initiator::RequestKind;
+
+constexpr std::uint16_t kPort = 13360;
+
+class DriverTest : public testing::Test {
+protected:
+    void open(const RamTarget& target, std::uint16_t depth = 8) {
+        DriverConfig config;
+        config.session = target.session();
+        config.limits.depth = depth;
+        ASSERT_TRUE(driver_.open(config).has_value());
+        driver_.start();
+        run_while([this] { return driver_.state() == DriverState::Opening; });
+    }
+    template <class Condition>
+    void run_while(Condition condition) {
+        const Instant limit = Driver::clock() + Duration::from_s(30);
+        while (condition() && Driver::clock() < limit) {
+            driver_.run_once(Duration::from_ms(200));
+            while (driver_.poll_notice()) {
+            }
+        }
+        EXPECT_FALSE(condition()) << "it did not end in time";
+    }
+    Outcome finish_one() {
+        std::optional<initiator::Completion> done;
+        run_while([&] { return !done && !(done = driver_.poll_completion()); });
+        return done ? done->outcome : Outcome::Gone;
+    }
+    void TearDown() override {
+        if (driver_.state() != DriverState::Ready) return;
+        driver_.stop();
+        run_while([this] { return driver_.state() != DriverState::Stopped; });
+    }
+
+    Driver driver_;
+};
+
+// Goal: what was written is read back, through real sockets.
+TEST_F(DriverTest, ReadsBackWhatItWrote) {
+    const RamTarget target{kPort};
+    open(target);
+    ASSERT_EQ(driver_.state(), DriverState::Ready);
+    const auto out = driver_.buffer(0).first(8192);
+    std::memset(out.data(), 0x5a, out.size());
+    ASSERT_EQ(driver_.submit({.tag = 0,
+                              .kind = RequestKind::Write,
+                              .lba = Lba{64},
+                              .blocks = BlockCount{16},
+                              .data = out}),
+              initiator::Submitted::Accepted);
+    ASSERT_EQ(finish_one(), Outcome::Done);
+    const auto in = driver_.buffer(1).first(8192);
+    std::memset(in.data(), 0, in.size());
+    ASSERT_EQ(driver_.submit({.tag = 1,
+                              .kind = RequestKind::Read,
+                              .lba = Lba{64},
+                              .blocks = BlockCount{16},
+                              .data = in}),
+              initiator::Submitted::Accepted);
+    ASSERT_EQ(finish_one(), Outcome::Done);
+    EXPECT_EQ(std::memcmp(in.data(), out.data(), in.size()), 0);
+}
+
+// Goal: requests that are outstanding when the target dies end well once it is back, on the same
+// sockets.
+TEST_F(DriverTest, TargetThatComesBackIsUsedAgain) {
+    RamTarget target{kPort + 1};
+    open(target);
+    ASSERT_EQ(driver_.state(), DriverState::Ready);
+    for (int round = 0; round < 3; ++round) {
+        target.stop();
+        const auto data = driver_.buffer(0).first(4096);
+        ASSERT_EQ(driver_.submit({.tag = 0,
+                                  .kind = RequestKind::Read,
+                                  .lba = Lba{0},
+                                  .blocks = BlockCount{8},
+                                  .data = data}),
+                  initiator::Submitted::Accepted);
+        driver_.run_once(Duration::from_ms(50));
+        target.start();
+        EXPECT_EQ(finish_one(), Outcome::Done);
+    }
+    EXPECT_GE(driver_.engine_counters().sessions_established, 4U);
+}
+
+// Goal: a portal where nobody listens ends in GaveUp, with the reason as the last notice.
+TEST_F(DriverTest, DeadPortalEndsInGaveUp) {
+    DriverConfig config;
+    {
+        const RamTarget target{kPort + 2};
+        config.session = target.session();
+    }
+    config.session.timers.login = Duration::from_ms(300);
+    ASSERT_TRUE(driver_.open(config).has_value());
+    driver_.start();
+    run_while([this] { return driver_.state() == DriverState::Opening; });
+    EXPECT_EQ(driver_.state(), DriverState::GaveUp);
+}
+
+// Goal: a driver that is dropped in the middle of everything leaves no operation behind.
+TEST_F(DriverTest, DroppedInTheMiddle) {
+    const RamTarget target{kPort + 3};
+    auto dropped = std::make_unique<Driver>();
+    DriverConfig config;
+    config.session = target.session();
+    ASSERT_TRUE(dropped->open(config).has_value());
+    dropped->start();
+    while (dropped->state() == DriverState::Opening) dropped->run_once(Duration::from_ms(200));
+    for (std::uint16_t tag = 0; tag < 8; ++tag)
+        static_cast<void>(dropped->submit({.tag = tag,
+                                           .kind = RequestKind::Read,
+                                           .blocks = BlockCount{8},
+                                           .data = dropped->buffer(tag).first(4096)}));
+    dropped->run_once(Duration{});
+    dropped.reset();
+}
+
+}  // namespace
+}  // namespace holdfast::daemon

@@ -1,0 +1,32 @@
+#include "daemon/io/tier.h"
+
+#include <gtest/gtest.h>
+
+namespace holdfast::daemon {
+namespace {
+
+reserve::Protections rows(bool holds) {
+    reserve::Protections made;
+    made.push(reserve::protection("one", "1", "1", true, "advice one"));
+    made.push(reserve::protection("two", "2", holds ? "2" : "0", holds, "advice two"));
+    return made;
+}
+
+// Goal: with every protection ublk gives B, and says what A would need; NBD gives C.
+TEST(Tier, EveryProtectionHolds) {
+    const TierVerdict ublk = judge_tier(rows(true), ExportKind::Ublk);
+    EXPECT_EQ(ublk.tier, PromiseTier::B);
+    EXPECT_EQ(ublk.reasons.size(), 1U);
+    EXPECT_EQ(judge_tier(rows(true), ExportKind::Nbd).tier, PromiseTier::C);
+}
+
+// Goal: one missing protection lowers the tier, and its advice is the reason.
+TEST(Tier, OneMissingProtectionLowersIt) {
+    const TierVerdict verdict = judge_tier(rows(false), ExportKind::Ublk);
+    EXPECT_EQ(verdict.tier, PromiseTier::C);
+    ASSERT_EQ(verdict.reasons.size(), 1U);
+    EXPECT_EQ(verdict.reasons[0].view(), "advice two");
+}
+
+}  // namespace
+}  // namespace holdfast::daemon
