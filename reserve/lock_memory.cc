@@ -16,9 +16,11 @@ namespace {
 constexpr std::size_t kStackGuardBytes = 16 * kPageBytes;
 
 // Touches the stack below, so that it is mapped and present. Not inlined: the room must be gone
-// again when this returns.
+// again when this returns. The empty statement makes the address known outside: without it a
+// compiler may unroll the loop and keep the touched bytes only, close together.
 [[gnu::noinline]] void ready_stack() noexcept {
     std::array<volatile unsigned char, kStackReadyBytes> room;
+    asm volatile("" : : "r"(room.data()) : "memory");
     for (std::size_t i = 0; i < room.size(); i += kPageBytes) room[i] = 1;
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/errno.h"
+#include "reserve/fuse.h"
 #include "reserve/kernel_file.h"
 #include "reserve/lock_memory.h"
 #include "reserve/memory_map.h"
@@ -24,7 +25,6 @@ namespace holdfast::reserve {
 
 namespace {
 
-constexpr const char* kOomScorePath = "/proc/self/oom_score_adj";
 constexpr std::int64_t kOomScoreNever = -1000;  // OOM_SCORE_ADJ_MIN: never chosen as a victim.
 
 // What PR_SET_IO_FLUSHER sets, include/linux/sched.h: allocations of the task do not start I/O, and
@@ -145,10 +145,16 @@ Protection prctl_row(std::string_view name, int option, int wanted,
                       advice);
 }
 
+Protection fuse_row() noexcept {
+    const bool fitted = fuse::is_fitted();
+    return protection("allocation fuse", "in the heap", fitted ? "in the heap" : "not in the heap",
+                      fitted, "link reserve_heap; a build with a sanitizer has no fuse");
+}
+
 // Refusals show in the rows, which are read from the kernel; so the answers are of no use here.
 void set_all(const LockdownWish& wish) noexcept {
     (void)::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-    (void)write_kernel_number(kOomScorePath, kOomScoreNever);
+    (void)write_kernel_number(wish.oom_score_path, kOomScoreNever);
     // After the score: a process that is not dumpable has its /proc files owned by root.
     (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (wish.forbid_compaction) (void)write_kernel_number(wish.compaction_path, 0);
@@ -166,13 +172,15 @@ void set_all(const LockdownWish& wish) noexcept {
 Protections read_back(const LockdownWish& wish) noexcept {
     HF_ASSERT(wish.fifo_priority >= 0 && wish.fifo_priority <= 99);
     Protections rows;
+    rows.push(fuse_row());
     if (wish.lock_memory) {
         rows.push(memory_row());
         rows.push(stack_row());
     }
     if (wish.fifo_priority > 0) rows.push(scheduling_row(wish));
     if (wish.io_flusher) rows.push(io_flusher_row());
-    rows.push(number_row("oom_score_adj", kOomScorePath, kOomScoreNever, "give CAP_SYS_RESOURCE"));
+    rows.push(
+        number_row("oom_score_adj", wish.oom_score_path, kOomScoreNever, "give CAP_SYS_RESOURCE"));
     if (wish.forbid_compaction) {
         rows.push(number_row("compact_unevictable_allowed", wish.compaction_path, 0,
                              "write 0 to vm.compact_unevictable_allowed as root"));

@@ -22,7 +22,8 @@ struct LockdownWish {
     bool forbid_compaction = true;
     /// See heap::sparse_ranges().
     std::span<const std::span<const std::byte>> sparse;
-    /// Where the sysctl is; another path in tests.
+    /// Other paths in tests.
+    const char* oom_score_path = "/proc/self/oom_score_adj";
     const char* compaction_path = "/proc/sys/vm/compact_unevictable_allowed";
 };
 

@@ -1,17 +1,18 @@
 #include "reserve/fuse.h"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdio>
+#include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "reserve/lockdown.h"
+#include "tests/reserve/in_child.h"
 
 namespace holdfast::reserve {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 class Fuse : public testing::Test {
 protected:
     void SetUp() override {
-        if (!fuse::is_fitted()) GTEST_SKIP() << "a sanitizer owns malloc: there is no fuse";
+        if (kSanitized) GTEST_SKIP() << "a sanitizer owns malloc: there is no fuse";
     }
 };
 using FuseDeathTest = Fuse;
@@ -61,6 +62,19 @@ TEST_F(FuseDeathTest, EveryHeapCallOnAnArmedThreadAborts) {
         EXPECT_EXIT(blow(), testing::KilledBySignal(SIGABRT),
                     std::string{"holdfast: "} + call.name + " on an armed thread");
     }
+}
+
+TEST(FuseFitting, IsThereInEveryBuildWithoutSanitizer) {
+    // Goal: no build loses the fuse silently, and the protections say whether it is there.
+    EXPECT_EQ(fuse::is_fitted(), !kSanitized);
+    LockdownWish wish;
+    wish.lock_memory = false;
+    const Protections rows = read_back(wish);
+    const auto row = std::ranges::find_if(rows.span(), [](const Protection& candidate) {
+        return candidate.name.view() == "allocation fuse";
+    });
+    ASSERT_NE(row, rows.span().end());
+    EXPECT_EQ(row->holds, !kSanitized);
 }
 
 TEST_F(Fuse, CallsAreCountedBeforeArming) {

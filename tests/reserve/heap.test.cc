@@ -19,7 +19,7 @@ namespace {
 class Heap : public testing::Test {
 protected:
     void SetUp() override {
-        if (!heap::facts().is_ours) GTEST_SKIP() << "a sanitizer owns malloc";
+        if (kSanitized) GTEST_SKIP() << "a sanitizer owns malloc";
     }
 };
 
@@ -28,6 +28,11 @@ bool is_in_span(const void* at) {
     const auto offset =
         reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(span.data());
     return offset < span.size();
+}
+
+TEST(HeapFitting, IsOursInEveryBuildWithoutSanitizer) {
+    // Goal: no build loses the heap silently.
+    EXPECT_EQ(heap::facts().is_ours, !kSanitized);
 }
 
 TEST_F(Heap, EverythingComesOutOfTheSpan) {

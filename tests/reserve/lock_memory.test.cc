@@ -27,6 +27,7 @@ long faults_so_far() {
 
 [[gnu::noinline]] void use_stack() {
     std::array<volatile unsigned char, kStackReadyBytes - 2 * kPageBytes> room;
+    asm volatile("" : : "r"(room.data()) : "memory");  // Keeps all of it.
     for (std::size_t i = 0; i < room.size(); i += 512) room[i] = 1;
 }
 
@@ -37,6 +38,13 @@ long faults_so_far() {
     room[at] = static_cast<unsigned char>(depth);
     if (depth > 0) room[at + 1] = static_cast<unsigned char>(recurse(depth - 1));
     return room[at + 1];
+}
+
+[[gnu::noinline]] bool lock_from_far_below() {
+    std::array<volatile unsigned char, 256U * 1024> room;
+    asm volatile("" : : "r"(room.data()) : "memory");  // Keeps all of it.
+    for (std::size_t i = 0; i < room.size(); i += kPageBytes) room[i] = 1;
+    return lock_memory({}).has_value() && room[0] == 1;
 }
 
 class LockMemory : public testing::Test {
@@ -122,6 +130,11 @@ TEST_F(LockMemory, LockingAgainEndsTheSharingAfterFork) {
     };
     EXPECT_EQ(faults_after_fork(true), 0);
     EXPECT_GT(faults_after_fork(false), 0);
+}
+
+TEST_F(LockMemory, TheStackIsReadyBelowTheCaller) {
+    // Goal: the promised depth counts from the frame that asks, however deep that is.
+    EXPECT_EQ(exit_code_of_child([] { return lock_from_far_below() ? 0 : 1; }), 0);
 }
 
 TEST_F(LockMemory, TheStackDoesNotGrowAnyMore) {

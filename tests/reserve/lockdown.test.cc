@@ -134,6 +134,22 @@ TEST_F(Lockdown, WithoutRightsItGoesOnAndSaysSo) {
               0);
 }
 
+TEST_F(Lockdown, TheOomScoreIsWrittenAndReadBack) {
+    // Goal: also where the kernel would refuse, it is us who ask for -1000.
+    wish_.oom_score_path = path_.c_str();
+    wish_.forbid_compaction = false;
+    EXPECT_EQ(row_after(false, "oom_score_adj"), 1);
+    EXPECT_EQ(row_after(true, "oom_score_adj"), 0);
+    EXPECT_EQ(read_kernel_number(path_.c_str()), -1000);
+}
+
+TEST_F(Lockdown, AProgramWithoutTheHeapHasNoFuse) {
+    // Goal: this program, which does not link reserve_heap, is told so.
+    const Protections rows = read_back(wish_);
+    ASSERT_NE(row_of(rows, "allocation fuse"), nullptr);
+    EXPECT_FALSE(row_of(rows, "allocation fuse")->holds);
+}
+
 TEST_F(Lockdown, WhatIsNotWishedHasNoRow) {
     // Goal: a data volume without real-time rights is not blamed for it.
     wish_.fifo_priority = 0;

@@ -52,7 +52,7 @@ TEST(ProcessPlan, AgreesWithWhatTheKernelLocks) {
 
 TEST(ProcessPlan, TheHeapsTablesAreNotPaidFor) {
     // Goal: of the megabytes of jemalloc's address space only what is present stands in the plan.
-    if (!heap::facts().is_ours) GTEST_SKIP() << "a sanitizer owns malloc";
+    if (kSanitized) GTEST_SKIP() << "a sanitizer owns malloc";
     const auto sparse = heap::sparse_ranges();
     const auto with = measure_image(sparse);
     const auto without = measure_image({});
