@@ -15,7 +15,10 @@
 ///
 /// Borrowing: spans from rx_spaces and tx_spans stay valid, and the request buffers behind them
 /// stay owned by the engine, until rx_filled / tx_sent, or until transport_lost. The caller reports
-/// transport_lost only after the kernel holds no reference to any of them.
+/// transport_lost only after the kernel holds no reference to any of them, and exactly once for
+/// each Connect: on its own when the connection fails, or as the answer to Close or Reset, not
+/// both. Between Close or Reset and transport_lost nothing is to be sent or received; what a
+/// pending receive still brings is ignored.
 ///
 /// Thread: one; an engine belongs to the thread that made it.
 #pragma once
@@ -46,7 +49,7 @@ struct EngineLimits {
     std::uint16_t depth = 32;  ///< Requests at once; 1..256.
     std::uint32_t request_bytes_max =
         128 * 1024;                ///< Largest data of one request; multiple of 4096.
-    std::uint8_t connections = 1;  ///< 1..8.
+    std::uint8_t connections = 1;  ///< 1: a session has one connection.
     std::uint32_t stage_bytes =
         64 * 1024;  ///< Receive stage per connection, for headers and short data.
 };

@@ -114,6 +114,11 @@ void Session::on_logged_in(Instant now, const LoginDone& done) noexcept {
     ++counters_.sessions_established;
     const auto away = was_ready_ ? (now - lost_at_).ms() : 0;
     note(NoticeKind::SessionUp, static_cast<std::uint64_t>(away), done.tsih.raw());
+    for (std::size_t i = 0; i < kKeyCount; ++i) {
+        const KeyAnswer answer = login_->negotiation().answer_of(static_cast<KeyId>(i));
+        const bool is_odd = answer == KeyAnswer::Rejected || answer == KeyAnswer::Irrelevant;
+        if (is_odd) note(NoticeKind::NegotiationNote, i, static_cast<std::uint64_t>(answer));
+    }
     stage_ = Stage::Probing;
     start_probe(now);
 }

@@ -355,9 +355,7 @@ void Session::on_rejected(Instant now, RejectReason reason, InitiatorOpcode opco
     using enum RejectReason;
     if (reason == TaskInProgress) return;  // Our duplicate; the first one goes on.
     if (reason == WaitingForLogout) {      // Requeued when the connection is gone (ASY-02).
-        if (stage_ == Stage::Ready && conn_ != ConnState::InLogout) {
-            on_logout_asked(now, Duration{});
-        }
+        if (conn_ != ConnState::InLogout) on_logout_asked(now, Duration{});
         return;
     }
     if (opcode == InitiatorOpcode::DataOut && reason == DataDigestError) {

@@ -176,7 +176,9 @@ void Session::return_loan(std::uint16_t owner) noexcept {
 void Session::fail_waiting(Outcome outcome) noexcept {
     for (Task& task : tasks_.requests()) {
         const bool waits = task.state == TaskState::Ready || task.state == TaskState::Resting;
-        if (waits) complete(task, outcome);
+        if (!waits) continue;
+        note(NoticeKind::RequestFailed, static_cast<std::uint64_t>(outcome));
+        complete(task, outcome);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <string_view>
 
 #include "initiator/session/sabotage.h"
@@ -32,12 +33,12 @@ extern "C" void on_abort(int) {
     _exit(0);
 }
 
-Arguments parse(int count, char** words) {
+Arguments parse(std::span<char* const> words) {
     Arguments arguments;
-    for (int i = 1; i < count; ++i) {
+    for (std::size_t i = 1; i < words.size(); ++i) {
         const std::string_view word = words[i];
         const auto number = [&] {
-            return i + 1 < count ? std::strtoull(words[++i], nullptr, 10) : 0ULL;
+            return i + 1 < words.size() ? std::strtoull(words[++i], nullptr, 10) : 0ULL;
         };
         if (word == "--seeds")
             arguments.seeds = number();
@@ -62,7 +63,7 @@ Arguments parse(int count, char** words) {
 }  // namespace
 
 int main(int count, char** words) {
-    const Arguments arguments = parse(count, words);
+    const Arguments arguments = parse({words, static_cast<std::size_t>(count)});
     if (arguments.expects_failure) std::signal(SIGABRT, on_abort);
     std::uint64_t requests = 0;
     std::uint64_t sessions = 0;

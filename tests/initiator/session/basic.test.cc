@@ -39,7 +39,9 @@ TEST(Session, ReadsAfterLoginAndProbe) {
 // Goal: immediate data, unsolicited data and R2T together carry every byte of a write once.
 // Rows: WRI-04, WRI-06, R2T-01
 TEST(Session, WritesWithImmediateUnsolicitedAndSolicitedData) {
-    Peer peer;
+    Peer::Options options;
+    options.limits.request_bytes_max = 128 * 1024;
+    Peer peer{options};
     peer.attach();
     ASSERT_EQ(peer.submit(0, RequestKind::Write, 0, 256), Submitted::Accepted);
     Bytes received(256 * 512);

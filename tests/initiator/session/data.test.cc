@@ -431,8 +431,10 @@ TEST(Reads, LateDataForAnEndedTaskIsDropped) {
 // Goal: a read buffer is filled across any split, and long payloads land in place.
 // Rows: PDU-22
 TEST(Reads, LongReadsInReceivesOfAnySize) {
-    for (const std::size_t chunk : {1UL, 47UL, 1000UL, 30000UL, 1UL << 20}) {
-        Peer peer;
+    for (const std::size_t chunk : {13UL, 47UL, 1000UL, 30000UL, 1UL << 20}) {
+        Peer::Options options;
+        options.limits.request_bytes_max = 256 * 1024;
+        Peer peer{options};
         peer.attach();
         peer.submit(0, RequestKind::Read, 0, 400);
         const Pdu command = peer.expect(sim::kCommand);

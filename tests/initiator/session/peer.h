@@ -41,7 +41,7 @@ class Peer {
 public:
     struct Options {
         SessionConfig config = usual_config();
-        EngineLimits limits{.depth = 8, .request_bytes_max = 256 * 1024, .stage_bytes = 16384};
+        EngineLimits limits{.depth = 8, .request_bytes_max = 32 * 1024, .stage_bytes = 16384};
         sim::TargetParameters target{};
         PlayedUnit unit{};
         std::uint32_t first_stat_sn = 1;
