@@ -22,9 +22,22 @@ using netpath::TcpSocket;
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
+// A send of up to this many bytes finds room in the socket and ends while it is submitted.
+constexpr std::size_t kQuickSendBytes = 16 * 1024;
+// Should it not: how long other completions may wait for it. Longer than a tick, because arming a
+// timer that is due before the next tick costs more than the system call that it saves.
+constexpr Duration kQuickWait = Duration::from_ms(10);
+// With more outstanding a socket may be full, and gathering saves more anyway.
+constexpr std::uint32_t kQuickInFlightMax = 4;
 
 std::uint64_t buffer_bytes(const DriverConfig& config) noexcept {
     return std::uint64_t{config.limits.depth} * config.limits.request_bytes_max;
+}
+
+std::size_t total_bytes(std::span<const std::span<const std::byte>> spans) noexcept {
+    std::size_t bytes = 0;
+    for (const auto& span : spans) bytes += span.size();
+    return bytes;
 }
 
 /// getrandom(2) never blocks once the machine has booted, and never allocates.
@@ -199,8 +212,11 @@ void Driver::sleep(Instant now, Duration wait_max) noexcept {
     const Duration limit = sleep_limit(now, wait_max);
     const std::uint32_t in_flight = engine_->counters().requests_in_flight;
     const Duration gather = gathering_.time_for(in_flight);
-    if (gather <= Duration{} || gather >= limit || ring_.has_completed())
-        return ring_.submit_and_wait(limit);
+    if (ring_.has_completed()) return ring_.submit_and_wait(limit);
+    // The completions of quick sends alone are no reason to wake up.
+    if (quick_sends_ > 0 && in_flight <= kQuickInFlightMax && limit > kQuickWait)
+        return ring_.submit_and_gather(kQuickWait, quick_sends_ + 1);
+    if (gather <= Duration{} || gather >= limit) return ring_.submit_and_wait(limit);
     ring_.submit_and_gather(gather, in_flight);
     if (!ring_.has_completed()) ring_.submit_and_wait(limit - gather);
 }
@@ -213,6 +229,7 @@ Duration Driver::sleep_limit(Instant now, Duration wait_max) const noexcept {
 }
 
 void Driver::issue_io(Instant now) noexcept {
+    quick_sends_ = 0;
     for (std::uint8_t i = 0; i < sockets_.size(); ++i) issue_io_of(ConnIndex{i}, now);
 }
 
@@ -221,7 +238,10 @@ void Driver::issue_io_of(ConnIndex conn, Instant now) noexcept {
     if (socket.can_send()) {
         std::array<std::span<const std::byte>, Engine::kTxSpansMax> room;
         const auto spans = engine_->tx_spans(conn, now, room);
-        if (!spans.empty()) socket.send(spans);
+        if (!spans.empty()) {
+            socket.send(spans);
+            if (total_bytes(spans) <= kQuickSendBytes) ++quick_sends_;
+        }
     }
     if (socket.can_receive()) {
         std::array<std::span<std::byte>, Engine::kRxSpansMax> room;

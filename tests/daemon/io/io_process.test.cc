@@ -112,7 +112,9 @@ protected:
         path_ = testing::TempDir() + "holdfast-io-" + std::to_string(::getpid()) + ".nbd";
         EXPECT_TRUE(spec_.name.try_assign("disk"));
         spec_.flags = flags | kAttachKeepKernelReserve;
+        const Duration login = spec_.session.timers.login;
         spec_.session = target.session();
+        spec_.session.timers.login = login;
         spec_.limits.depth = 32;
         spec_.exported.kind = ExportKind::Nbd;
         EXPECT_TRUE(spec_.exported.nbd_socket_path.try_assign(path_));
