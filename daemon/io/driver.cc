@@ -202,7 +202,7 @@ void Driver::run_once(Duration wait_max, ForeignCompletions* foreign) noexcept {
 
     const initiator::EngineCounters& engine = engine_->counters();
     const std::uint64_t ended = engine.requests_done + engine.requests_failed;
-    gathering_.on_turn(now, ended - std::exchange(ended_before_, ended));
+    gathering_.on_turn(now, ended - std::exchange(ended_before_, ended), engine.requests_in_flight);
     ++counters_.turns;
     counters_.late_last_ns = static_cast<std::uint64_t>(late.ns());
     counters_.late_max_ns = std::max(counters_.late_max_ns, counters_.late_last_ns);
