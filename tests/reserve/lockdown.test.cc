@@ -31,6 +31,11 @@ bool may_lower_oom_score() {
            }) == 0;
 }
 
+bool may_flush_io() {
+    return exit_code_of_child([] { return ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0 ? 0 : 1; }) ==
+           0;
+}
+
 class Lockdown : public testing::Test {
 protected:
     void SetUp() override {
@@ -65,6 +70,8 @@ TEST_F(Lockdown, EachRowHoldsAfterwardsAndNotBefore) {
     }
     EXPECT_EQ(row_after(false, "oom_score_adj"), 1);
     EXPECT_EQ(row_after(true, "oom_score_adj"), may_lower_oom_score() ? 0 : 1);
+    EXPECT_EQ(row_after(false, "IO_FLUSHER"), 1);
+    EXPECT_EQ(row_after(true, "IO_FLUSHER"), may_flush_io() ? 0 : 1);
     if (!wish_.lock_memory) return;
     for (const char* const name : {"memory locked", "main stack"}) {
         EXPECT_EQ(row_after(false, name), 1) << name;
