@@ -3,6 +3,7 @@
 Nothing outside the namespace is touched, so runs do not see each other or the machine's network.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -72,6 +73,12 @@ class Network:
     def inside(self, *command):
         """The command line that runs `command` inside the namespace."""
         return ["ip", "netns", "exec", self.name, *command]
+
+    def sent_to_guest(self):
+        """(packets that QEMU took, packets dropped because it did not take them in time)."""
+        out = processes.run("ip", "-n", self.name, "-j", "-s", "link", "show", TAP)
+        counts = json.loads(out)[0]["stats64"]["tx"]
+        return counts["packets"], counts["dropped"]
 
     def link_down(self):
         """Pulls the cable."""

@@ -275,6 +275,9 @@ class Run:
             return
         processes.stop(self.flood)
         self.flood = None
+        taken, dropped = self.net.sent_to_guest()
+        self.facts.values["link_taken"] = str(taken)
+        self.facts.values["link_dropped"] = str(dropped)
         for line in (self.folder / "flood.log").read_text().splitlines():
             self.facts.take_line(line)
 
