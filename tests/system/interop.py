@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -246,45 +247,87 @@ class Interop(unittest.TestCase):
             self.assertTrue(asked)
             self.assertGreaterEqual(len(answered), len(asked) - 1)
 
+    def write_through_trouble(self, target, url, trouble):
+        """Writes 24 MiB, has `trouble()` in the middle of it, and looks for every byte."""
+        data = random_bytes(24 * MIB, seed=9)
+        writer = subprocess.Popen(
+            client.command("write", url, "--header-digest", "never", "--data-digest", "never",
+                           "--patience", "90"),
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        in_trouble = threading.Event()
+
+        def feed():
+            with contextlib.suppress(BrokenPipeError):
+                writer.stdin.write(data[:8 * MIB])
+                writer.stdin.flush()
+                in_trouble.wait(60)
+                writer.stdin.write(data[8 * MIB:])
+            with contextlib.suppress(BrokenPipeError):
+                writer.stdin.close()
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            targets.wait_until(lambda: self.bytes_through(target) > 2 * MIB, "the write runs")
+            trouble(in_trouble)
+            writer.wait(client.LIMIT_S)
+        finally:
+            in_trouble.set()
+            writer.kill()
+            feeder.join()
+            complaint = writer.stderr.read().decode()
+            writer.stderr.close()
+        self.assertEqual(writer.returncode, 0, complaint)
+        with open(target.disk, "rb") as disk:
+            self.assertEqual(disk.read(len(data)), data)
+
+    def assert_same_session_again(self, seen):
+        sessions = [one for one in seen if one.is_full_feature]
+        self.assertGreaterEqual(len(sessions), 2)
+        self.assertEqual(len({one.pdus[0].bhs[8:14] for one in sessions}), 1, "ISID changed")
+        for session in sessions:
+            self.assertEqual(session.pdus[0].u16(14), 0, "TSIH of a reinstated session")
+
     # Goal: the target dies in the middle of a long write and comes back with the same disk: the
     # write goes on and every byte is there. The name and ISID of the session stay the same.
     # Rows: SER-01, SER-02, SER-05, SER-07, SID-02
     def test_target_restarts_during_a_write(self):
-        data = random_bytes(24 * MIB, seed=9)
         for kind in self.kinds():
             with self.subTest(kind=kind.name), kind(PORT) as target, \
                     self.recorded(target, is_orderly=False) as (url, seen):
-                writer = subprocess.Popen(
-                    client.command("write", url, "--header-digest", "never", "--data-digest",
-                                   "never", "--patience", "60"),
-                    stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-                killed = threading.Event()
 
-                def feed():
-                    with contextlib.suppress(BrokenPipeError):
-                        writer.stdin.write(data[:8 * MIB])
-                        writer.stdin.flush()
-                        killed.wait(60)
-                        writer.stdin.write(data[8 * MIB:])
-                    with contextlib.suppress(BrokenPipeError):
-                        writer.stdin.close()
+                def restart(in_trouble, target=target):
+                    target.stop()
+                    in_trouble.set()
+                    target.start()
 
-                feeder = threading.Thread(target=feed)
-                feeder.start()
-                targets.wait_until(lambda: self.bytes_through(target) > 2 * MIB, "the write runs")
-                target.stop()
-                killed.set()
-                target.start()
-                writer.wait(client.LIMIT_S)
-                feeder.join()
-                complaint = writer.stderr.read().decode()
-                writer.stderr.close()
-                self.assertEqual(writer.returncode, 0, complaint)
-                with open(target.disk, "rb") as disk:
-                    self.assertEqual(disk.read(len(data)), data)
-            sessions = [one for one in seen if one.is_full_feature]
-            self.assertGreaterEqual(len(sessions), 2)
-            self.assertEqual(len({one.pdus[0].bhs[8:14] for one in sessions}), 1, "ISID changed")
+                self.write_through_trouble(target, url, restart)
+            self.assert_same_session_again(seen)
+
+    # Goal: the target freezes in the middle of a long write: the session is found dead by its
+    # pings, its connection is reset before the next login begins, and every byte is there.
+    # Rows: SER-01, SER-02, SER-03, NOP-07
+    def test_target_freezes_during_a_write(self):
+        for kind in self.kinds():
+            with self.subTest(kind=kind.name), kind(PORT) as target, \
+                    proxy.RecordingProxy(PROXY_PORT, PORT) as through:
+
+                def freeze(in_trouble, target=target, through=through):
+                    target.process.send_signal(signal.SIGSTOP)
+                    try:
+                        in_trouble.set()
+                        targets.wait_until(lambda: through.connections[0].reset_at is not None,
+                                           "the frozen connection is reset", limit_s=40)
+                    finally:
+                        target.process.send_signal(signal.SIGCONT)
+
+                url = target.url().replace(f":{PORT}/", f":{PROXY_PORT}/")
+                self.write_through_trouble(target, url, freeze)
+            self.assert_same_session_again(
+                [wire.Connection(one.chunks) for one in through.connections])
+            for earlier, later in zip(through.connections, through.connections[1:]):
+                self.assertIsNotNone(earlier.reset_at, "closed without a reset")
+                self.assertLess(earlier.reset_at, later.began_at)
 
     @staticmethod
     def bytes_through(target):
