@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-from benchkit import clients, target_cost, targets, vs_iscsi_perf
+from benchkit import clients, host, target_cost, targets, vs_iscsi_perf
 
 BENCHMARKS = {module.NAME: module for module in (vs_iscsi_perf, target_cost)}
 DEFAULT_PORT = 13340
@@ -22,6 +22,8 @@ def arguments():
     run.add_argument("--targets", default="ram,tgt", help="of ram,tgt (default both)")
     run.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the target on loopback")
     run.add_argument("--build", help="build folder; default: $HOLDFAST_BUILD, else the newest")
+    run.add_argument("--no-claim", action="store_true",
+                     help="do not ask for the larger share of the CPUs")
     run.add_argument("--json", metavar="FILE", help="write the numbers there")
     run.add_argument("--report", metavar="FOLDER",
                      help="write NAME.md, NAME.json and the pictures there")
@@ -59,6 +61,8 @@ def run(options):
         print(f"bench: {problem}", file=sys.stderr)
         return 2
     module = BENCHMARKS[options.name]
+    if not options.no_claim:
+        host.claim_cpu()
     try:
         result = module.measure(options)
     except (targets.TargetError, clients.ClientError) as problem:
