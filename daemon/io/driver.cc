@@ -269,7 +269,10 @@ void Driver::report(ConnIndex conn, const SocketReport& report, Instant now) noe
     case SocketFact::Up: return engine_->transport_up(conn, now, draw_random());
     case SocketFact::Received: return engine_->rx_filled(conn, now, report.bytes);
     case SocketFact::Sent: return engine_->tx_sent(conn, now, report.bytes);
-    case SocketFact::Lost: return engine_->transport_lost(conn, now);
+    case SocketFact::Lost:
+        // A Reset may have been ordered for a connection that has gone by itself meanwhile.
+        if (std::exchange(owes_lost_[conn.raw()], false)) engine_->transport_lost(conn, now);
+        return;
     }
 }
 
@@ -284,10 +287,11 @@ void Driver::follow(const initiator::Order& order, Instant now) noexcept {
     switch (order.kind) {
     case Connect: {
         last_portal_ = order.portal;
+        owes_lost_[order.conn.raw()] = true;
         const auto address =
             netpath::SocketAddress::from_text(order.portal.host.view(), order.portal.port);
         // A redirect may name a host; nobody here resolves names.
-        if (!address) return engine_->transport_lost(order.conn, now);
+        if (!address) return report(order.conn, {.fact = SocketFact::Lost}, now);
         return report(order.conn, socket.connect(*address), now);
     }
     case Close: return report(order.conn, socket.close(now), now);

@@ -6,6 +6,7 @@
 /// stop() and run_once() until Stopped.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -146,8 +147,8 @@ private:
     initiator::Portal last_portal_{.host = {}, .port = 0};
     netpath::FileSlot first_extra_file_{};
     Gathering gathering_;
-    std::uint32_t quick_sends_ =
-        0;  // Of this turn: small ones, which end while they are submitted.
+    std::array<bool, kConnectionsMax> owes_lost_{};  // Since Connect: one transport_lost, no more.
+    std::uint32_t quick_sends_ = 0;   // Of this turn: small, so they end while being submitted.
     std::uint64_t ended_before_ = 0;  // Requests, at the end of the last turn.
     DriverCounters counters_;
 };

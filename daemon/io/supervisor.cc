@@ -23,6 +23,7 @@
 #include "reserve/heap.h"
 #include "reserve/kernel_file.h"
 #include "reserve/kernel_need.h"
+#include "reserve/lock_memory.h"
 #include "reserve/lockdown.h"
 #include "reserve/plan.h"
 
@@ -97,6 +98,13 @@ std::int32_t exit_status_of(int status) noexcept {
 }
 
 }  // namespace
+
+/// After a fork the pages are shared with the child until one of the two writes; this makes them
+/// our own again, and locked.
+void Supervisor::lock_again() noexcept {
+    const auto sparse = reserve::heap::sparse_ranges();
+    if (options_.lock_down) static_cast<void>(reserve::lock_memory(sparse));
+}
 
 OrErrno<void> Supervisor::open() noexcept {
     const sigset_t set = our_signals();
@@ -174,6 +182,7 @@ OrErrno<void> Supervisor::start_control() noexcept {
     const pid_t pid = ::fork();
     if (pid < 0) return std::unexpected(Errno::last());
     if (pid == 0) become_control(theirs.get());
+    lock_again();
     control_pid_ = pid;
     control_ = std::move(ours);
     control_started_ = clock();
@@ -320,6 +329,7 @@ OrErrno<void> Supervisor::start_io(Slot& slot, std::int32_t recover_ublk_id) noe
     const pid_t pid = ::fork();
     if (pid < 0) return std::unexpected(Errno::last());
     if (pid == 0) become_io(slot, recover_ublk_id);
+    lock_again();
     slot.pid = pid;
     ++slot.generation;
     return {};
@@ -370,7 +380,7 @@ void Supervisor::forget(Slot& slot) noexcept {
 
 /// Removing waits for whoever has the device open, so a child of its own does it.
 void Supervisor::bury_ublk(std::int32_t id) noexcept {
-    if (::fork() != 0) return;
+    if (::fork() != 0) return lock_again();
     become_ordinary();
     close_all_but({});
     ::_exit(delete_ublk_device(id) ? EXIT_SUCCESS : EXIT_FAILURE);

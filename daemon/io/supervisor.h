@@ -66,6 +66,7 @@ private:
     };
 
     [[nodiscard]] OrErrno<void> open() noexcept;
+    void lock_again() noexcept;
     void turn() noexcept;
     void on_signals() noexcept;
     void reap() noexcept;
