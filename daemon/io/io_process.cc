@@ -238,8 +238,11 @@ bool IoProcess::make_export() noexcept {
 void IoProcess::add_rows(const reserve::Protections& rows) noexcept {
     StatusFacts& facts = loop_->facts();
     for (const reserve::Protection& row : rows) {
-        const ProtectionRow published{
-            .name = row.name, .wanted = row.wanted, .found = row.found, .holds = row.holds};
+        const ProtectionRow published{.name = row.name,
+                                      .wanted = row.wanted,
+                                      .found = row.found,
+                                      .advice = row.advice,
+                                      .holds = row.holds};
         if (!facts.protections.try_push(published)) return;
         if (!row.holds)
             loop_->say(LogLevel::Warning, IoEvent::ProtectionMissing, facts.protections.size() - 1);
