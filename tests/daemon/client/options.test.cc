@@ -37,6 +37,7 @@ Options parsed(std::vector<std::string> words) {
     return options.value_or(Options{});
 }
 
+// Goal: every documented verb and its options arrive where they belong.
 TEST(CommandLine, EveryVerbIsKnown) {
     EXPECT_EQ(parsed({"attach", "swap0"}).verb, Verb::Attach);
     EXPECT_EQ(parsed({"detach", "swap0"}).verb, Verb::Detach);
@@ -59,6 +60,7 @@ TEST(CommandLine, EveryVerbIsKnown) {
     EXPECT_TRUE(bench.json);
 }
 
+// Goal: a mistake ends with the usage code and points to the help.
 TEST(CommandLine, MistakesEndWithTheUsageCode) {
     const std::vector<std::vector<std::string>> all = {{},
                                                        {"fly"},
@@ -76,6 +78,7 @@ TEST(CommandLine, MistakesEndWithTheUsageCode) {
     }
 }
 
+// Goal: asking for help is success, and each verb has help of its own.
 TEST(CommandLine, HelpIsNoMistake) {
     const auto all = parse_command_line({"--help"});
     ASSERT_FALSE(all);
@@ -93,6 +96,7 @@ TEST(CommandLine, NoOptionTakesASecret) {
     }
 }
 
+// Goal: what is typed at the client is what the daemon understands, to the last option.
 TEST(AttachArguments, UrlAndOptionsBecomeKeysThatTheDaemonTakes) {
     const Environment secret{"HOLDFAST_PASSWORD", "secretsecret12"};
     const Options options =
@@ -117,6 +121,7 @@ TEST(AttachArguments, UrlAndOptionsBecomeKeysThatTheDaemonTakes) {
     EXPECT_TRUE(settings->shared);
 }
 
+// Goal: a configured name brings no settings that could override the configuration.
 TEST(AttachArguments, NameAloneLeavesEverythingToTheConfiguration) {
     const auto arguments = attach_arguments(parsed({"attach", "swap0"}));
     ASSERT_TRUE(arguments);
@@ -124,6 +129,7 @@ TEST(AttachArguments, NameAloneLeavesEverythingToTheConfiguration) {
     EXPECT_FALSE(arguments->contains("settings"));
 }
 
+// Goal: the secret in a file is read by the daemon, and does not travel.
 TEST(AttachArguments, PasswordFileIsNamedNotRead) {
     const auto arguments = attach_arguments(
         parsed({"attach", "iscsi://u@h/iqn.a/1", "--password-file", "/etc/holdfast/p"}));
@@ -132,12 +138,14 @@ TEST(AttachArguments, PasswordFileIsNamedNotRead) {
     EXPECT_FALSE((*arguments)["settings"].contains("password"));
 }
 
+// Goal: --set without a value is a mistake of the user's.
 TEST(AttachArguments, SettingWithoutValueIsRefused) {
     const auto arguments = attach_arguments(parsed({"attach", kUrl, "--set", "depth"}));
     ASSERT_FALSE(arguments);
     EXPECT_EQ(arguments.error().code, ExitCode::Usage);
 }
 
+// Goal: any URL gives a name that may stand in a path.
 TEST(AttachArguments, NamesMadeOfUrlsAreLegal) {
     for (const char* url :
          {kUrl, "iscsi://h/iqn.2026-11.org.example:/0", "iscsi://h/eui.0123456789ABCDEF/9",
@@ -148,6 +156,7 @@ TEST(AttachArguments, NamesMadeOfUrlsAreLegal) {
     }
 }
 
+// Goal: options of the client end in the session that it opens.
 TEST(SessionSettings, OptionsReachTheSession) {
     const auto settings =
         session_settings(parsed({"read", kUrl, "--depth", "200", "--timeout", "3", "--patience",
@@ -161,6 +170,7 @@ TEST(SessionSettings, OptionsReachTheSession) {
     EXPECT_TRUE(settings->md5_only);
 }
 
+// Goal: a portal may be given in every form that people use.
 TEST(SessionSettings, DiscoveryTakesHostsAndUrls) {
     for (const char* where : {"h", "h:1", "[::1]:3260", "iscsi://h:1"}) {
         const auto settings = portal_settings(parsed({"discover", where}).session);
@@ -170,6 +180,7 @@ TEST(SessionSettings, DiscoveryTakesHostsAndUrls) {
     EXPECT_FALSE(portal_settings(parsed({"discover", "h:x"}).session));
 }
 
+// Goal: the order of sources is the documented one, and no user means no secret.
 TEST(Password, FileBeatsEnvironmentBeatsUrl) {
     const TempDirectory directory;
     const std::string file = directory.write("p", "from-file\n");

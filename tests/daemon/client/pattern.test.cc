@@ -21,10 +21,12 @@ std::vector<std::byte> pattern_at(std::uint64_t address, std::uint64_t generatio
     return data;
 }
 
+// Goal: the pattern passes its own check.
 TEST(Pattern, WhatWasFilledIsRight) {
     EXPECT_FALSE(check_pattern(pattern_at(1024, 7), 1024, 7));
 }
 
+// Goal: data that belongs to another address is told from other damage.
 TEST(Pattern, WrongPlaceIsTold) {
     const auto mismatch = check_pattern(pattern_at(1024, 7), 2048, 7);
     ASSERT_TRUE(mismatch);
@@ -33,6 +35,7 @@ TEST(Pattern, WrongPlaceIsTold) {
     EXPECT_THAT(sentence_of(*mismatch), HasSubstr("wrong place"));
 }
 
+// Goal: data of an earlier run is told from other damage.
 TEST(Pattern, OldGenerationIsTold) {
     const auto mismatch = check_pattern(pattern_at(1024, 6), 1024, 7);
     ASSERT_TRUE(mismatch);
@@ -40,6 +43,7 @@ TEST(Pattern, OldGenerationIsTold) {
     EXPECT_THAT(sentence_of(*mismatch), HasSubstr("seed 6 instead of 7"));
 }
 
+// Goal: blocks that were never written are told from other damage.
 TEST(Pattern, ZeroesAreTold) {
     const std::vector<std::byte> zeroes(kPatternUnitBytes);
     const auto mismatch = check_pattern(zeroes, 0, 1);
@@ -58,6 +62,7 @@ TEST(Pattern, EveryFlippedByteIsFound) {
     }
 }
 
+// Goal: every value up to 2^64 - 1 has a bucket whose borders enclose it.
 TEST(FineHistogram, EveryValueIsInABucketThatHoldsIt) {
     SplitMix64 random{1};
     for (int i = 0; i < 100'000; ++i) {
@@ -70,6 +75,7 @@ TEST(FineHistogram, EveryValueIsInABucketThatHoldsIt) {
     EXPECT_EQ(FineHistogram::upper_of(FineHistogram::bucket_of(~0ULL)), ~0ULL);
 }
 
+// Goal: the error of a percentile is below two percent.
 TEST(FineHistogram, PercentilesAreWithinTwoPercent) {
     FineHistogram histogram;
     for (std::uint64_t i = 1; i <= 100'000; ++i) histogram.add(i * 1000);
@@ -83,6 +89,7 @@ TEST(FineHistogram, PercentilesAreWithinTwoPercent) {
     EXPECT_EQ(FineHistogram{}.percentile_ns(990), 0U);
 }
 
+// Goal: the line shows share, amount and rate, also when the whole is not known.
 TEST(Progress, LineShowsShareAndRate) {
     EXPECT_EQ(Progress::line("reading", 1U << 20, 4U << 20, Duration::from_s(2)),
               "reading: 25 %, 1.0 MiB of 4.0 MiB, 512.0 KiB/s");

@@ -101,6 +101,7 @@ TEST(Program, FailuresAreOneSentenceAndOneCode) {
     }
 }
 
+// Goal: with --json a failure is JSON too.
 TEST(Program, JsonFailureIsJson) {
     const Ran ran = run("list --json --socket /nonexistent/socket 2>/dev/null");
     EXPECT_EQ(ran.code, 8);
@@ -134,6 +135,7 @@ TEST(Program, PlanAddsUp) {
     EXPECT_GT(one["kernel_min_free_kib"].get<std::uint64_t>(), 0U);
 }
 
+// Goal: the profile for small machines locks no more than they can spare.
 TEST(Program, SwapFitsIntoTwentyFourMebibytes) {
     const Ran ran = run("plan --json --profile swap");
     const auto json = nlohmann::json::parse(ran.out, nullptr, false);
@@ -141,6 +143,7 @@ TEST(Program, SwapFitsIntoTwentyFourMebibytes) {
     EXPECT_LE(json["total_mib"].get<double>(), 24.0);
 }
 
+// Goal: check-host names a tier, and what each reason costs.
 TEST(Program, CheckHostNamesTierAndReasons) {
     const Ran ran = run("check-host --json");
     EXPECT_EQ(ran.code, 0);
@@ -154,6 +157,7 @@ TEST(Program, CheckHostNamesTierAndReasons) {
     EXPECT_TRUE(json["facts"]["io_uring"].is_boolean());
 }
 
+// Goal: the version is shown without a daemon, and that there is none.
 TEST(Program, VersionNeedsNoDaemon) {
     const Ran ran = run("version --socket /nonexistent/socket");
     EXPECT_EQ(ran.code, 0);

@@ -57,6 +57,7 @@ TEST(Transfer, ReadKeepsTheOrder) {
     }
 }
 
+// Goal: a length that fills no block is read to the byte.
 TEST(Transfer, ReadMayEndInTheMiddleOfABlock) {
     MemoryUnit unit;
     unit.disk = numbers(unit.disk.size());
@@ -83,6 +84,7 @@ TEST(Transfer, WriteTakesEveryLength) {
     }
 }
 
+// Goal: input that does not fit is not cut in silence.
 TEST(Transfer, InputLongerThanTheRoomIsTold) {
     MemoryUnit unit;
     const MemoryFile exact{numbers(4096)};
@@ -98,6 +100,7 @@ struct BadRange {
     const char* what;
 };
 
+// Goal: a range outside the unit, or inside a block, is refused with what would be right.
 TEST(Transfer, RangesOffTheUnitAreRefused) {
     MemoryUnit unit;
     const BadRange all[] = {
@@ -115,6 +118,7 @@ TEST(Transfer, RangesOffTheUnitAreRefused) {
     }
 }
 
+// Goal: each way in which a unit or an output can fail ends with its own exit code.
 TEST(Transfer, ErrorsOfTheUnitEndIt) {
     const MemoryFile out;
     MemoryUnit broken;
@@ -131,6 +135,7 @@ TEST(Transfer, ErrorsOfTheUnitEndIt) {
     EXPECT_THAT(read_to(good, {}, full.get()).error().sentence, HasSubstr("No space left"));
 }
 
+// Goal: a sound unit passes, and is not taken for one with another seed.
 TEST(Verify, GoodUnitPassesOnAllBlockSizes) {
     for (const std::uint32_t block_bytes : {512U, 1024U, 4096U}) {
         MemoryUnit unit{{.block_bytes = block_bytes, .blocks = 512}};
@@ -153,6 +158,7 @@ TEST(Verify, LostWritesAreCaught) {
     EXPECT_THAT(result.error().sentence, HasSubstr("a write was lost"));
 }
 
+// Goal: a single wrong bit is found, and the sentence says where.
 TEST(Verify, OneWrongBitIsCaughtAndLocated) {
     MemoryUnit unit;
     ASSERT_TRUE(verify(unit, {.seed = 1}));
@@ -162,6 +168,7 @@ TEST(Verify, OneWrongBitIsCaughtAndLocated) {
     EXPECT_THAT(result.error().sentence, HasSubstr("byte 69632"));
 }
 
+// Goal: requests, bytes and latencies add up for every workload, at full depth.
 TEST(Bench, EveryWorkloadCountsWhatItDid) {
     for (const char* name : {"read", "write", "randread", "randwrite", "randrw"}) {
         MemoryUnit unit;
@@ -182,6 +189,7 @@ TEST(Bench, EveryWorkloadCountsWhatItDid) {
     }
 }
 
+// Goal: without a number of requests the time ends a measurement.
 TEST(Bench, EndsWhenTheTimeIsOver) {
     MemoryUnit unit;
     const auto result = bench(unit, {.depth = 2, .time = Duration::from_ms(20)});
@@ -189,6 +197,7 @@ TEST(Bench, EndsWhenTheTimeIsOver) {
     EXPECT_GE(result->elapsed, Duration::from_ms(20));
 }
 
+// Goal: a plan that no unit can serve is refused before anything is sent.
 TEST(Bench, AbsurdPlansAreRefused) {
     MemoryUnit unit;
     for (const BenchPlan& plan :
@@ -202,6 +211,7 @@ TEST(Bench, AbsurdPlansAreRefused) {
     }
 }
 
+// Goal: keys that scripts rely on stay.
 TEST(Bench, JsonHasEveryDocumentedKey) {
     MemoryUnit unit;
     const BenchPlan plan{.depth = 4, .requests_max = 100};
@@ -214,6 +224,7 @@ TEST(Bench, JsonHasEveryDocumentedKey) {
         EXPECT_TRUE(json["latency_us"][key].is_number()) << key;
 }
 
+// Goal: a flush is one request, not one for each tag.
 TEST(Stream, FlushIsOneRequest) {
     MemoryUnit unit;
     EXPECT_TRUE(flush(unit));

@@ -28,6 +28,7 @@ std::string error_of(const std::string& text) {
     return config.error().sentence;
 }
 
+// Goal: an empty file is a legal configuration.
 TEST(Config, EmptyFileGivesTheDefaults) {
     const auto config = parse_config("", "file");
     ASSERT_TRUE(config);
@@ -45,6 +46,7 @@ TEST(Config, ProfilesWaitAsLongAsTheyPromise) {
     EXPECT_LE(std::uint64_t{swap.depth} * swap.request_bytes, 8U << 20) << "locked memory is dear";
 }
 
+// Goal: every key of the documentation reaches its place.
 TEST(Config, EveryKeyIsTaken) {
     const auto config = parse_config(
         "[daemon]\nsocket = \"/run/x.sock\"\nlog_level = \"debug\"\n"
@@ -157,6 +159,7 @@ TEST(Config, UnknownKeyFarFromAllListsTheKeys) {
     EXPECT_THAT(error_of(attachment("zzzzzzzzzz = 1\n")), HasSubstr("known are profile, url"));
 }
 
+// Goal: a secret may come over the control socket, where only root can read it.
 TEST(Config, RequestMayCarryThePasswordThatAFileMayNot) {
     const nlohmann::json keys = {{"url", "iscsi://h/iqn.2026-11.org.example:disk/1"},
                                  {"user", "u"},
@@ -168,6 +171,7 @@ TEST(Config, RequestMayCarryThePasswordThatAFileMayNot) {
     EXPECT_EQ(settings->tuning.timers.login, Duration::from_s(3));
 }
 
+// Goal: mistakes in a request are told without line numbers that it does not have.
 TEST(Config, RequestMistakesSaySoWithoutLines) {
     const auto refuse = [](const nlohmann::json& keys) {
         const auto settings = settings_from_request(Config{}, "d0", keys);
@@ -181,6 +185,7 @@ TEST(Config, RequestMistakesSaySoWithoutLines) {
     EXPECT_THAT(refuse(nlohmann::json::array()), HasSubstr("no settings"));
 }
 
+// Goal: no file is fine, but a file that was asked for must be there.
 TEST(Config, MissingFileIsEmptyUnlessItWasNamed) {
     const TempDirectory directory;
     EXPECT_TRUE(load_config(directory.path("none"), false));
@@ -190,6 +195,7 @@ TEST(Config, MissingFileIsEmptyUnlessItWasNamed) {
     EXPECT_FALSE(load_config(directory.path("."), false)) << "a directory";
 }
 
+// Goal: sizes and durations have units, and overflow is no size.
 TEST(Config, QuantitiesAreReadAndShown) {
     EXPECT_EQ(size_from("64KiB"), 65536U);
     EXPECT_EQ(size_from("17179869184GiB"), std::nullopt) << "overflow";

@@ -64,6 +64,7 @@ bool becomes(const PlayedSupervisor& world, const std::string& name, const std::
     return false;
 }
 
+// Goal: every verb has an answer while nothing is attached.
 TEST(ControlServer, AnswersBeforeAnythingIsAttached) {
     PlayedSupervisor world;
     world.start();
@@ -133,6 +134,7 @@ TEST(ControlServer, FailureOfTheIoProcessReachesTheClient) {
     EXPECT_EQ(state_of(world, "d1"), "absent");
 }
 
+// Goal: what the supervisor refuses reaches the client, with its exit code.
 TEST(ControlServer, RefusalOfTheSupervisorReachesTheClient) {
     PlayedSupervisor world;
     world.start();
@@ -217,6 +219,7 @@ TEST(ControlServer, LivingAttachmentIsAdopted) {
     EXPECT_TRUE(world.finish(detaching));
 }
 
+// Goal: a rude client or a mad I/O process disturbs nobody else.
 TEST(ControlServer, NonsenseFromClientsAndProcessesIsSurvived) {
     PlayedSupervisor world;
     world.start();
@@ -230,6 +233,7 @@ TEST(ControlServer, NonsenseFromClientsAndProcessesIsSurvived) {
     EXPECT_EQ(state_of(world, "d1"), "ready");
 }
 
+// Goal: two control processes never share a socket, and bad paths are told apart.
 TEST(ControlServer, SecondOneOnTheSameSocketIsRefused) {
     PlayedSupervisor world;
     world.start();

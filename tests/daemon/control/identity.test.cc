@@ -16,6 +16,7 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
+// Goal: the machine's name is made on first use and never changes.
 TEST(InitiatorName, IsMadeOnceAndKept) {
     const TempDirectory directory;
     const std::string path = directory.path("etc/holdfast/initiatorname");
@@ -25,6 +26,7 @@ TEST(InitiatorName, IsMadeOnceAndKept) {
     EXPECT_EQ(read_or_make_initiator_name(path).value_or(""), *first);
 }
 
+// Goal: a name that another initiator's file holds is taken over.
 TEST(InitiatorName, OtherInitiatorsFilesAreUnderstood) {
     const TempDirectory directory;
     const std::string path =
@@ -32,6 +34,7 @@ TEST(InitiatorName, OtherInitiatorsFilesAreUnderstood) {
     EXPECT_EQ(read_initiator_name(path).value_or(""), "iqn.1993-08.org.debian:01:abc");
 }
 
+// Goal: a file without a legal name is refused, and the sentence says what to do.
 TEST(InitiatorName, NonsenseIsRefusedWithARemedy) {
     const TempDirectory directory;
     for (const char* text : {"", "hello\n", "iqn.\n", "iqn.a b\n"}) {
@@ -41,12 +44,14 @@ TEST(InitiatorName, NonsenseIsRefusedWithARemedy) {
     }
 }
 
+// Goal: any host name gives a legal iSCSI name of legal length.
 TEST(InitiatorName, HostNamesBecomeLegal) {
     EXPECT_EQ(fresh_initiator_name("Db_7.Example", 0xabc),
               "iqn.2026-11.org.holdfast:db-7.example.00000abc");
     EXPECT_LE(fresh_initiator_name(std::string(300, 'x'), 1).size(), 223U);
 }
 
+// Goal: a fresh ISID is of the random format, and no two are equal.
 TEST(Isid, FreshOnesHaveTheRandomFormatAndDiffer) {
     const auto first = fresh_isid();
     EXPECT_EQ(first.raw() >> 46, 0b10U);
@@ -90,6 +95,7 @@ TEST(IsidStore, BadRecordIsIsolatedAndKept) {
     EXPECT_THAT(text.str(), HasSubstr("rubbish \xff here\n"));
 }
 
+// Goal: a file of a later release is left alone.
 TEST(IsidStore, LaterVersionIsNotTouched) {
     const TempDirectory directory;
     const auto store = IsidStore::load(directory.write("isids", "holdfast-isids 2\n"));
@@ -97,6 +103,7 @@ TEST(IsidStore, LaterVersionIsNotTouched) {
     EXPECT_THAT(store.error().sentence, HasSubstr("later release"));
 }
 
+// Goal: the line end of an editor is no part of a secret.
 TEST(SecretFile, IsReadWithoutItsLineEnd) {
     const TempDirectory directory;
     const std::string path = directory.write("p", "secretsecret12\n");
@@ -111,6 +118,7 @@ struct BadSecret {
     const char* what;
 };
 
+// Goal: secrets that others can read, that are empty, or that are too long are refused.
 TEST(SecretFile, ExposedEmptyAndLongFilesAreRefused) {
     const TempDirectory directory;
     const std::string long_text(300, 'x');
@@ -133,6 +141,7 @@ TEST(SecretFile, ExposedEmptyAndLongFilesAreRefused) {
                 HasSubstr("No such file"));
 }
 
+// Goal: replacing a file leaves no temporary file behind.
 TEST(ReplaceFile, LeavesNothingBeside) {
     const TempDirectory directory;
     const std::string path = directory.path("f");

@@ -24,6 +24,7 @@ void expect_helpful(const std::string& sentence) {
     EXPECT_THAT(sentence, Not(HasSubstr("something new"))) << sentence;
 }
 
+// Goal: every error of a spec has a sentence of its own that helps on.
 TEST(Sentences, EverySpecErrorHasItsOwn) {
     std::set<std::string> seen;
     for (std::uint8_t i = 0; i < kSpecErrorCount; ++i) {
@@ -33,6 +34,7 @@ TEST(Sentences, EverySpecErrorHasItsOwn) {
     }
 }
 
+// Goal: every notice has a text of its own.
 TEST(Sentences, EveryNoticeHasText) {
     std::set<std::string> seen;
     for (int i = 0; i <= static_cast<int>(NoticeKind::NegotiationNote); ++i) {
@@ -59,6 +61,7 @@ TEST(Sentences, UnknownNumbersAreSurvived) {
     EXPECT_FALSE(to_text(static_cast<LogLevel>(200)).empty());
 }
 
+// Goal: every event of the I/O process has a text.
 TEST(Sentences, EveryIoEventHasText) {
     for (std::uint8_t i = 0; i < kIoEventCount; ++i) {
         const std::string text =
@@ -87,6 +90,7 @@ TEST(Failures, LoginStatusesHaveTheirExitCodes) {
     }
 }
 
+// Goal: every reason, with any code beside it, ends in a failure that helps on.
 TEST(Failures, EveryReasonHasACodeAndASentence) {
     for (std::uint8_t i = 0; i < kFailReasonCount; ++i) {
         for (const std::uint64_t code : {std::uint64_t{0}, std::uint64_t{13}, ~std::uint64_t{0}}) {
@@ -100,6 +104,7 @@ TEST(Failures, EveryReasonHasACodeAndASentence) {
     }
 }
 
+// Goal: the exit codes that scripts rely on stay.
 TEST(Failures, ReasonsThatScriptsTestForHaveTheirCodes) {
     const auto code_of = [](FailReason reason, Notice notice = {}) {
         return failure_of(
@@ -127,6 +132,7 @@ TEST(Failures, SpecificNoticeBeatsTheLossThatFollows) {
     EXPECT_EQ(failure_of_notices({}).code, ExitCode::Unreachable);
 }
 
+// Goal: the reasons why a login can end are told apart by their codes.
 TEST(Failures, MissingDigestAndGarbageAreToldApart) {
     using initiator::LoginError;
     EXPECT_EQ(failure_of_login({.error = LoginError::DigestMissing}).code, ExitCode::Usage);
@@ -136,6 +142,7 @@ TEST(Failures, MissingDigestAndGarbageAreToldApart) {
               ExitCode::NotFound);
 }
 
+// Goal: every way in which a request can fail ends in a sentence that helps on.
 TEST(Failures, EveryOutcomeHasACodeAndASentence) {
     for (int i = 1; i <= static_cast<int>(initiator::Outcome::Gone); ++i) {
         const Failure failure = failure_of_outcome(static_cast<initiator::Outcome>(i), "reading");

@@ -146,10 +146,12 @@ TEST(Metrics, EveryLineIsWellFormed) {
     EXPECT_TRUE(typed.contains("holdfast_latency_seconds"));
 }
 
+// Goal: a scraper gets numbers before anything is attached.
 TEST(Metrics, NothingAttachedIsStillAnAnswer) {
     EXPECT_THAT(metrics_text({}), HasSubstr("holdfast_attachments 0\n"));
 }
 
+// Goal: names that come from a target cannot break out of a link's name.
 TEST(UdevProperties, LinkNamesAreSafe) {
     const std::string text = udev_properties(sample_facts());
     EXPECT_THAT(text, HasSubstr("ID_HOLDFAST_NAME=swap0\n"));
@@ -159,6 +161,7 @@ TEST(UdevProperties, LinkNamesAreSafe) {
     EXPECT_THAT(text, Not(HasSubstr(" ")));
 }
 
+// Goal: the strongest name of a unit makes its link.
 TEST(UdevProperties, DesignatorBeatsSerial) {
     initiator::DeviceFacts device = sample_facts().device;
     device.designator_type = 3;
@@ -167,6 +170,7 @@ TEST(UdevProperties, DesignatorBeatsSerial) {
     EXPECT_EQ(by_id_name({}), "");
 }
 
+// Goal: our links come and go, and what others put beside them stays.
 TEST(Links, AreReplacedAndRemovedButNothingElseIs) {
     const TempDirectory directory;
     const std::string links = directory.path("dev/holdfast");
@@ -180,6 +184,7 @@ TEST(Links, AreReplacedAndRemovedButNothingElseIs) {
     EXPECT_TRUE(std::filesystem::exists(links + "/file"));
 }
 
+// Goal: a device that is not there is in nobody's use.
 TEST(DeviceUse, AnUnknownDeviceIsFree) {
     EXPECT_FALSE(use_of_device("/dev/no-such-device"));
 }

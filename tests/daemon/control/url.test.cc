@@ -10,6 +10,7 @@ using testing::HasSubstr;
 
 constexpr std::string_view kTarget = "iqn.2026-11.org.example:disk";
 
+// Goal: each part of a URL arrives, with a '%' in the secret and an IPv6 address.
 TEST(Url, EveryPartIsTaken) {
     const auto url =
         parse_url("iscsi://alice%se%cret@[2001:db8::7]:3261/iqn.2026-11.org.example:disk/17");
@@ -21,6 +22,7 @@ TEST(Url, EveryPartIsTaken) {
     EXPECT_EQ(url->lun, 17U);
 }
 
+// Goal: a host alone is a URL.
 TEST(Url, PortUserAndUnitMayBeMissing) {
     const auto url = parse_url("iscsi://san.example");
     ASSERT_TRUE(url);
@@ -44,6 +46,7 @@ struct BadUrl {
     const char* sentence_part;
 };
 
+// Goal: each mistake in a URL is told from the others.
 TEST(Url, EveryMistakeHasItsOwnSentence) {
     const BadUrl all[] = {
         {"http://x", "start with iscsi://"},
@@ -79,6 +82,7 @@ TEST(Url, TextForMessagesHasNoPassword) {
     EXPECT_EQ(without_password(*url), "iscsi://bob@[::1]:3260/iqn.2026-11.org.example:disk/1");
 }
 
+// Goal: a portal is read back from its text.
 TEST(Url, HostPortTextIsReadBack) {
     for (const char* text : {"h:1", "[::1]:3260", "192.0.2.1:65535"}) {
         const auto portal = parse_host_port(text);

@@ -8,6 +8,7 @@ namespace {
 
 using testing::HasSubstr;
 
+// Goal: the same bytes at every split point give the same frames.
 TEST(FrameReader, AnySplitGivesTheSameFrames) {
     const std::string stream = frame_of("one") + frame_of("") + frame_of("three");
     for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
@@ -31,6 +32,7 @@ TEST(FrameReader, LengthBeyondTheLimitBreaksTheStream) {
     EXPECT_FALSE(reader.try_take());
 }
 
+// Goal: a request is read back as it was written.
 TEST(Wire, RequestSurvivesTheWay) {
     Request request{.verb = "attach", .arguments = Json::object()};
     request.arguments["name"] = "swap0";
@@ -40,6 +42,7 @@ TEST(Wire, RequestSurvivesTheWay) {
     EXPECT_EQ(copy->arguments["name"], "swap0");
 }
 
+// Goal: whatever a client sends, the daemon answers with a sentence.
 TEST(Wire, NonsenseRequestsAreRefusedWithASentence) {
     for (const char* body :
          {"", "{", "[]", "{}", R"({"version":2,"verb":"list"})", R"({"version":1})",
@@ -52,6 +55,7 @@ TEST(Wire, NonsenseRequestsAreRefusedWithASentence) {
     }
 }
 
+// Goal: exit code and sentence reach the client as the daemon gave them.
 TEST(Wire, FailureSurvivesTheWay) {
     const OrFailure<Json> answer = fail(ExitCode::NotFound, "there is no such LUN");
     const auto copy = parse_answer(body_of(answer));
@@ -60,6 +64,7 @@ TEST(Wire, FailureSurvivesTheWay) {
     EXPECT_EQ(copy.error().sentence, "there is no such LUN");
 }
 
+// Goal: an answer that is not one is a failure, never a success.
 TEST(Wire, NonsenseAnswersAreFailures) {
     for (const char* body :
          {"", "[]", "{}", R"({"version":1})", R"({"version":1,"ok":"yes"})",

@@ -92,6 +92,7 @@ TEST(AttachSpec, EachAbsurdFieldHasItsOwnError) {
     }
 }
 
+// Goal: a timer that must end cannot be set to for ever.
 TEST(AttachSpec, WaitingForEverIsOnlyLegalForTheReplacementTimer) {
     AttachSpec spec = sample_spec();
     spec.session.timers.replacement = Duration::max();
@@ -100,6 +101,7 @@ TEST(AttachSpec, WaitingForEverIsOnlyLegalForTheReplacementTimer) {
     EXPECT_FALSE(check(spec));
 }
 
+// Goal: IPv6 addresses, with zones too, need no name resolution.
 TEST(AttachSpec, Ipv6AndZonesAreNumericHosts) {
     for (const char* host : {"::1", "fe80::1%eth0", "2001:db8::7"}) {
         AttachSpec spec = sample_spec();
@@ -108,6 +110,7 @@ TEST(AttachSpec, Ipv6AndZonesAreNumericHosts) {
     }
 }
 
+// Goal: a spec of another size is refused before a field of it is read.
 TEST(AttachSpec, OtherSizesAreRefused) {
     const AttachSpec spec = sample_spec();
     const auto bytes = bytes_of(spec);
@@ -132,6 +135,7 @@ TEST(AttachSpec, AnyBitPatternIsJudgedSafely) {
     }
 }
 
+// Goal: a name that passes can stand in a path and in a udev rule.
 TEST(AttachmentName, OnlyPathSafeNamesPass) {
     for (const char* name : {"a", "swap0", "0", "db.example-1_x"})
         EXPECT_TRUE(is_attachment_name(name));

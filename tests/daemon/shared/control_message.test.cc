@@ -56,6 +56,7 @@ TEST(ControlMessage, AttachedCarriesTheSharedArea) {
     EXPECT_TRUE(StatusReader{other->area().status}.try_read());
 }
 
+// Goal: a spec arrives as it was sent.
 TEST(ControlMessage, AttachCarriesTheSpec) {
     AttachMessage message;
     message.header.request_id = 5;
@@ -69,6 +70,7 @@ TEST(ControlMessage, AttachCarriesTheSpec) {
     EXPECT_EQ(spec->name.view(), "swap0");
 }
 
+// Goal: each broken field of a message is told from the others.
 TEST(ControlMessage, EachKindOfNonsenseHasItsOwnError) {
     const ControlMessage good{.header = {.kind = MessageKind::Detach}};
     ASSERT_TRUE(control_message_from(bytes_of(good)));
@@ -97,6 +99,7 @@ TEST(ControlMessage, EachKindOfNonsenseHasItsOwnError) {
     EXPECT_EQ(control_message_from({}).error(), MessageError::Size);
 }
 
+// Goal: a peer that has gone is told from one that has nothing to say.
 TEST(ControlMessage, ClosedPeerAndEmptySocketAreTold) {
     Pair pair;
     std::array<std::byte, kMessageBytesMax> room{};
@@ -109,6 +112,7 @@ TEST(ControlMessage, ClosedPeerAndEmptySocketAreTold) {
     EXPECT_EQ(send_message(pair.right.get(), bytes_of(message)).error(), Errno{EPIPE});
 }
 
+// Goal: a peer that does not read cannot stop the sender.
 TEST(ControlMessage, SendingNeverBlocks) {
     Pair pair;
     const ControlMessage message{.header = {.kind = MessageKind::Detach}};
@@ -119,6 +123,7 @@ TEST(ControlMessage, SendingNeverBlocks) {
     EXPECT_EQ(sent.error(), Errno{EAGAIN});
 }
 
+// Goal: a packet that is too long is refused, not cut.
 TEST(ControlMessage, OversizedPacketIsRefusedWhole) {
     Pair pair;
     const std::vector<std::byte> large(kMessageBytesMax + 1);
@@ -127,6 +132,7 @@ TEST(ControlMessage, OversizedPacketIsRefusedWhole) {
     EXPECT_EQ(receive_message(pair.right.get(), room).error(), Errno{EMSGSIZE});
 }
 
+// Goal: a file that is not a sealed, formatted area is never mapped.
 TEST(SharedArea, OtherFilesAreNotMapped) {
     UniqueFd plain{::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
     EXPECT_EQ(SharedMapping::map(plain.get()).error(), Errno{EPROTO});
@@ -136,6 +142,7 @@ TEST(SharedArea, OtherFilesAreNotMapped) {
     EXPECT_EQ(SharedMapping::map(plain.get()).error(), Errno{EPROTO}) << "not formatted";
 }
 
+// Goal: nobody can shrink the area under a reader.
 TEST(SharedArea, SizeIsSealed) {
     const auto fd = make_shared_area();
     ASSERT_TRUE(fd);

@@ -13,6 +13,7 @@ LogRecord numbered(std::uint64_t n) {
                          IoEvent::LoopLate, n, ~n);
 }
 
+// Goal: a record is read as it was written.
 TEST(LogRing, RecordsComeOutAsTheyWentIn) {
     const auto ring = std::make_unique<LogRing>();
     LogProducer producer{*ring};
@@ -46,6 +47,7 @@ TEST(LogRing, FullRingDropsAndCounts) {
     EXPECT_TRUE(producer.try_put(numbered(2000)));
 }
 
+// Goal: a control process that starts anew loses no record and sees none twice.
 TEST(LogRing, NewConsumerGoesOnWhereTheOldOneStopped) {
     const auto ring = std::make_unique<LogRing>();
     LogProducer producer{*ring};

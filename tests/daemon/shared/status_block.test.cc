@@ -12,11 +12,13 @@
 namespace holdfast::daemon {
 namespace {
 
+// Goal: before the first publication there is nothing to read.
 TEST(StatusBlock, NothingPublishedReadsEmpty) {
     const auto block = std::make_unique<StatusBlock>();
     EXPECT_FALSE(StatusReader{*block}.try_read());
 }
 
+// Goal: facts are read as they were published.
 TEST(StatusBlock, WhatWasPublishedIsRead) {
     const auto block = std::make_unique<StatusBlock>();
     StatusWriter writer{*block};
@@ -89,6 +91,7 @@ TEST(StatusBlock, ConcurrentReadersSeeWholeSets) {
     EXPECT_EQ(StatusReader{*block}.heartbeat(), 3'000U);
 }
 
+// Goal: a percentile is never below the truth and at most twice it.
 TEST(LatencyHistogram, PercentilesAreUpperBoundsWithinAFactorOfTwo) {
     LatencyHistogram histogram;
     for (int us = 1; us <= 1000; ++us) histogram.add(Duration::from_us(us));
@@ -101,6 +104,7 @@ TEST(LatencyHistogram, PercentilesAreUpperBoundsWithinAFactorOfTwo) {
     }
 }
 
+// Goal: no latency, however odd, is lost or out of bounds.
 TEST(LatencyHistogram, EmptyNegativeAndHugeLatenciesAreCounted) {
     LatencyHistogram histogram;
     EXPECT_EQ(histogram.percentile_ns(999), 0U);
