@@ -56,7 +56,7 @@ void World::take_tx() {
         const auto bytes = span.first(part);
         const auto at = taken.size();
         taken.resize(at + part);
-        std::memcpy(taken.data() + at, bytes.data(), part);
+        std::memcpy(std::span{taken}.subspan(at).data(), bytes.data(), part);
         most -= part;
     }
     tx_lent_.clear();
@@ -84,7 +84,7 @@ void World::fill_rx() {
     std::size_t moved = 0;
     for (const auto space : rx_lent_) {
         const std::size_t part = std::min(space.size(), most - moved);
-        std::memcpy(space.data(), link_->arrived.data() + moved, part);
+        std::memcpy(space.data(), std::span{link_->arrived}.subspan(moved).data(), part);
         moved += part;
     }
     rx_lent_.clear();

@@ -57,6 +57,39 @@ void fill_block(std::span<std::byte> to, std::uint64_t version, std::uint64_t lb
 [[nodiscard]] std::optional<std::uint64_t> version_of(std::span<const std::byte> from,
                                                       std::uint64_t lba);
 
+/// Bytes on their way.
+struct Chunk {
+    Bytes bytes;
+    Micros at = 0;
+};
+/// One transport connection, from Connect to transport_lost.
+struct Link {
+    int conn = 0;  ///< At the target; 0: it never got there.
+    std::deque<Chunk> to_target;
+    std::deque<Chunk> to_us;
+    Bytes arrived;  ///< Read by us next.
+    bool is_dead_for_target = false;
+    Micros peer_closed_at = kNever;  ///< We see the end of the stream then.
+    Micros up_at = kNever;           ///< Connect succeeds.
+    Micros fails_at = kNever;        ///< Connect fails.
+    Micros gone_at = kNever;         ///< After Reset or Close: nothing is lent any more.
+    bool is_up = false;
+    bool is_leaving = false;
+    bool has_gap = false;                  ///< Bytes were lost: nothing can be delivered any more.
+    std::uint64_t cut_after = UINT64_MAX;  ///< Bytes to the target until the cut.
+};
+/// A request that is out, or was last.
+struct Job {
+    bool is_out = false;
+    initiator::Request request{};
+    std::uint64_t version = 0;
+    std::uint64_t lba = 0;
+    std::uint32_t blocks = 0;
+    bool is_fua = false;
+    bool may_be_lost = false;  ///< Out at a power cut: its answer may be older than that.
+    std::uint64_t flush_mark = 0;
+};
+
 class World {
 public:
     World(std::uint64_t seed, bool is_traced);
@@ -66,37 +99,6 @@ public:
     [[nodiscard]] Verdict live();
 
 private:
-    struct Chunk {
-        Bytes bytes;
-        Micros at = 0;
-    };
-    /// One transport connection, from Connect to transport_lost.
-    struct Link {
-        int conn = 0;  ///< At the target; 0: it never got there.
-        std::deque<Chunk> to_target;
-        std::deque<Chunk> to_us;
-        Bytes arrived;  ///< Read by us next.
-        bool is_dead_for_target = false;
-        Micros peer_closed_at = kNever;  ///< We see the end of the stream then.
-        Micros up_at = kNever;           ///< Connect succeeds.
-        Micros fails_at = kNever;        ///< Connect fails.
-        Micros gone_at = kNever;         ///< After Reset or Close: nothing is lent any more.
-        bool is_up = false;
-        bool is_leaving = false;
-        bool has_gap = false;  ///< Bytes were lost: nothing can be delivered any more.
-        std::uint64_t cut_after = UINT64_MAX;  ///< Bytes to the target until the cut.
-    };
-    struct Job {
-        bool is_out = false;
-        initiator::Request request{};
-        std::uint64_t version = 0;
-        std::uint64_t lba = 0;
-        std::uint32_t blocks = 0;
-        bool is_fua = false;
-        bool may_be_lost = false;  ///< Out at a power cut: its answer may be older than that.
-        std::uint64_t flush_mark = 0;
-    };
-
     void choose_life();
     void turn();
     void step_time();

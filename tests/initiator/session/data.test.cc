@@ -248,6 +248,7 @@ TEST(Writes, R2tAboveMaxBurstIsHonoured) {
 
 // Goal: a request buffer is not given back while the transport still holds a piece of it, even
 // when the answer is there already.
+// Rows: BUG-37, BUG-47
 TEST(Writes, BufferIsLentUntilItWasSent) {
     Peer peer{options_with({.max_recv_bytes = 8192})};
     peer.attach();
