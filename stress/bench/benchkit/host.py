@@ -11,8 +11,8 @@ SHARE = "-15"
 
 
 def claim_cpu():
-    """Gives this run and its children the larger share of the CPUs, where the kernel groups tasks by
-    session and lets us (root): what else the machine does then disturbs less."""
+    """Gives this run and its children the larger share of the CPUs, where the kernel groups tasks
+    by session and lets us (root): what else the machine does then disturbs less."""
     with contextlib.suppress(OSError):  # already the leader of a session
         os.setsid()
     with contextlib.suppress(OSError):
