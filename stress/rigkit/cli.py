@@ -23,7 +23,7 @@ ATTEMPTS_MAX = 3
 
 
 def parser():
-    top = argparse.ArgumentParser(prog="rig", description="Boots guests and runs scenarios in them.")
+    top = argparse.ArgumentParser(prog="rig", description="Runs scenarios in guests.")
     verbs = top.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the scenarios and the initiators")
     verbs.add_parser("build", help="make the guest image, installing what the host lacks")

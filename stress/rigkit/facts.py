@@ -66,7 +66,7 @@ class Facts:
 POWER_OFF = "sysrq: Power Off"
 
 
-# What the kernel itself says, whatever else is on the same line. A daemon's log is no kernel's word.
+# What the kernel itself says, whatever else is on the same line: daemons may log here too.
 KERNEL_WORDS = re.compile(r"\[ *\d+\.\d{6}\] ([^\n]*)")
 
 

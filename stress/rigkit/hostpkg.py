@@ -50,8 +50,8 @@ def qemu_major():
     program = shutil.which("qemu-system-x86_64")
     if program is None:
         return 0
-    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"version (\d+)\.", text)
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    match = re.search(r"version (\d+)\.", done.stdout)
     return int(match.group(1)) if match else 0
 
 

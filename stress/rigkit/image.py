@@ -131,7 +131,8 @@ def _mirror_file(folder):
     stanzas = []
     for suite in (aptsource.SUITE, f"{aptsource.SUITE}-updates", f"{aptsource.SUITE}-security"):
         with contextlib.suppress(aptsource.SourceMissing):
-            stanzas.append(aptsource.render(aptsource.find(hostpkg.apt_source_files(), suite), suite))
+            source = aptsource.find(hostpkg.apt_source_files(), suite)
+            stanzas.append(aptsource.render(source, suite))
     path = folder / "guest.sources"
     path.write_text("\n".join(stanzas))
     return path

@@ -31,8 +31,9 @@ def owner_of(name):
 
 
 def _remove(name):
-    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
-    for pid in pids.stdout.split():
+    command = ["ip", "netns", "pids", name]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    for pid in found.stdout.split():
         try:
             os.kill(int(pid), signal.SIGKILL)
         except ProcessLookupError:

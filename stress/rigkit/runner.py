@@ -118,7 +118,7 @@ def figures(facts, names):
 
 
 class Run:
-    """Carries out one run. `carry_out()` returns a Result and never raises for what a guest does."""
+    """Carries out one run. `carry_out()` does not raise for anything that a guest does."""
 
     def __init__(self, scenario, options, progress, the_image):
         self.scenario = scenario
@@ -207,7 +207,9 @@ class Run:
         overrun = self.facts.values.get("phase") == "load" and now - self.phase_since > (
             load_s + self.scenario.overrun_s
         )
-        return f"the load has not ended after {load_s + self.scenario.overrun_s} s" if overrun else ""
+        if not overrun:
+            return ""
+        return f"the load has not ended after {load_s + self.scenario.overrun_s} s"
 
     def _watch(self):
         beat = time.monotonic() + BEAT_S
@@ -283,7 +285,7 @@ class Run:
 
     def _demands(self):
         wanted = len(self.scenario.actions)
-        sentence = f"only {self.actions_done} of the host's {wanted} actions took place: load longer"
+        sentence = f"{self.actions_done} of the host's {wanted} actions took place: load longer"
         return [*self.scenario.demands(self.facts), (self.actions_done == wanted, sentence)]
 
     def _judge(self, seconds):

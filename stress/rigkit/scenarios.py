@@ -198,7 +198,11 @@ SWAP_FLOOD = Scenario(
     name="swap-flood",
     proves="the same storm survives 20,000 foreign UDP packets a second",
     actions=(("load", 2, "flood-start"), ("loaded", 0, "flood-stop")),
-    **{**SWAP, "demands": demand_flood, "figures": (*SWAP["figures"], "flood_packets_per_s", "link_taken", "link_dropped")},
+    **{
+        **SWAP,
+        "demands": demand_flood,
+        "figures": (*SWAP["figures"], "flood_packets_per_s", "link_taken", "link_dropped"),
+    },
 )
 
 TARGET_RESTART = Scenario(

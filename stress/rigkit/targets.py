@@ -1,4 +1,4 @@
-"""The storage side of a run: iSCSI targets, an NBD server, or a plain disk. All inside the namespace.
+"""The storage side of a run: iSCSI targets, an NBD server, or a plain disk, in the namespace.
 
 A target's blocks live in a sparse file on tmpfs, so that they survive when its process is killed.
 """

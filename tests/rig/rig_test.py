@@ -143,7 +143,8 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.outcome(facts_of(console=everything, timed_out='too long')), "panic")
         found = facts_of("RIG mismatches=1", console=SWAP_ERROR, timed_out='too long')
         self.assertEqual(self.outcome(found), "mismatch")
-        self.assertEqual(self.outcome(facts_of(console=SWAP_ERROR, timed_out='too long')), "io-error")
+        found = facts_of(console=SWAP_ERROR, timed_out="too long")
+        self.assertEqual(self.outcome(found), "io-error")
         self.assertEqual(self.outcome(facts_of(timed_out='too long')), "hung")
 
     def test_silent_end_is_a_failure(self):
@@ -192,7 +193,7 @@ class Parsers(unittest.TestCase):
         self.assertEqual(facts.parse_json_lines(["text"]), {})
 
     def test_locked_memory_is_summed_over_processes(self):
-        entries = ["81/status holdfastd VmLck=812 RssAnon=300", "82/status holdfastd VmLck=8 RssAnon="]
+        entries = ["81/status holdfastd VmLck=812 RssAnon=300", "82/status holdfast VmLck=8"]
         self.assertEqual(runner.locked_kib(entries), 820)
         self.assertIsNone(runner.locked_kib(None))
 
