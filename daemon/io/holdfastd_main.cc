@@ -12,16 +12,15 @@
 #include <span>
 #include <string_view>
 
-#include "base/strong.h"
+#include "daemon/io/io_process.h"
 #include "daemon/io/supervisor.h"
 #include "reserve/heap.h"
+#include "reserve/process_plan.h"
 
 namespace {
 
 using namespace holdfast;
 
-// libseccomp's working memory before arming is by far the largest user.
-constexpr ByteCount kHeapMax{4ULL * 1024 * 1024};
 constexpr std::size_t kPathBytesMax = 512;
 constexpr std::string_view kControlName = "holdfast-control";
 
@@ -44,11 +43,15 @@ bool find_control() {
 }  // namespace
 
 int main(int argc, char** argv) {
-    reserve::heap::limit(kHeapMax);
+    const auto sparse = reserve::heap::sparse_ranges();
+    const auto image = reserve::measure_image(sparse);
+    reserve::heap::limit(daemon::kHeapMore);
     // The one place where the C argument vector becomes a span.
     std::span<char*> words{argv, static_cast<std::size_t>(argc)};
     words = words.subspan(words.empty() ? 0 : 1);
     daemon::SupervisorOptions options;
+    // Without /proc the plan shows the arena alone.
+    if (image) options.image = *image;
     if (find_control()) options.control_program = control_path.data();
     while (!words.empty()) {
         const std::string_view word{words.front()};

@@ -13,6 +13,7 @@
 #include "daemon/io/driver.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/nbd_export.h"
+#include "daemon/io/rights.h"
 #include "daemon/io/tier.h"
 #include "daemon/io/ublk_export.h"
 #include "daemon/shared/control_message.h"
@@ -23,6 +24,7 @@
 #include "reserve/kernel_file.h"
 #include "reserve/kernel_need.h"
 #include "reserve/lockdown.h"
+#include "reserve/number_text.h"
 #include "reserve/plan.h"
 #include "reserve/sandbox.h"
 
@@ -87,6 +89,7 @@ private:
     [[nodiscard]] bool is_ublk() const noexcept { return spec_.exported.kind == ExportKind::Ublk; }
     [[nodiscard]] StatusFacts first_facts() const noexcept;
     [[nodiscard]] ControlMessage message(MessageKind kind) const noexcept;
+    [[nodiscard]] reserve::Protection kernel_reserve_row() const noexcept;
     void add_rows(const reserve::Protections& rows) noexcept;
     /// Always false.
     bool fail(FailReason reason, std::uint64_t code) noexcept;
@@ -155,7 +158,10 @@ bool IoProcess::prepare() noexcept {
     const DriverConfig config = driver_config(spec_);
     Driver::add_to_plan(plan_, config);
     if (!is_ublk()) plan_.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
-    auto arena = reserve::Arena::map(plan_.total());
+    const ByteCount arena_bytes = plan_.total();
+    plan_.add_objects<SharedArea>("status and log", 1, "shared with holdfast-control");
+    reserve::add_image_to_plan(plan_, inheritance_.image, kHeapMore);
+    auto arena = reserve::Arena::map(arena_bytes);
     if (!arena)
         return fail_early(FailReason::ArenaFailed,
                           static_cast<std::uint64_t>(arena.error().code()));
@@ -235,6 +241,17 @@ bool IoProcess::make_export() noexcept {
     return true;
 }
 
+reserve::Protection IoProcess::kernel_reserve_row() const noexcept {
+    const std::uint64_t wanted = inheritance_.kernel_reserve_wanted_kib;
+    const std::uint64_t found = inheritance_.kernel_reserve_kib;
+    if (!wants_kernel_reserve(spec_))
+        return reserve::protection("kernel reserve", "covers the sockets", "not touched, as asked",
+                                   false, "attach without keep_kernel_reserve");
+    return reserve::protection("kernel reserve", reserve::NumberText{wanted}.view(),
+                               reserve::NumberText{found}.view(), found >= wanted && wanted > 0,
+                               "vm.min_free_kbytes cannot be raised; run holdfastd as root");
+}
+
 void IoProcess::add_rows(const reserve::Protections& rows) noexcept {
     StatusFacts& facts = loop_->facts();
     for (const reserve::Protection& row : rows) {
@@ -262,6 +279,8 @@ bool IoProcess::lock_down() noexcept {
     const auto sparse = reserve::heap::sparse_ranges();
     const reserve::LockdownWish wish{.fifo_priority = kIoPriority, .sparse = sparse};
     reserve::Protections rows = reserve::lock_down(wish);
+    rows.push(kernel_reserve_row());
+    rows.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
     facts.locked_bytes =
         reserve::read_kernel_field("/proc/self/status", "VmLck").value_or(0) * 1024;
     if (const auto sandbox = reserve::enter_sandbox(); sandbox) {

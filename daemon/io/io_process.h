@@ -6,6 +6,7 @@
 
 #include "base/unique_fd.h"
 #include "daemon/shared/attach_spec.h"
+#include "reserve/process_plan.h"
 
 namespace holdfast::daemon {
 
@@ -17,6 +18,8 @@ struct IoInheritance {
     /// Take over this ublk device of a predecessor that died; -1: none.
     std::int32_t recover_ublk_id = -1;
     std::uint64_t kernel_reserve_kib = 0;  ///< vm.min_free_kbytes as settled; 0: not touched.
+    std::uint64_t kernel_reserve_wanted_kib = 0;  ///< What all attachments need together.
+    reserve::ImageFacts image{};                  ///< Of this program, from the start of main().
 };
 
 /// True when the kernel's reserve shall cover the attachment.
@@ -24,6 +27,9 @@ struct IoInheritance {
 /// The kernel buffers of each connection: what was asked for, or what can be guaranteed. The
 /// kernel's own choice (0) is left only where nothing is guaranteed.
 [[nodiscard]] SocketSpec socket_buffers_of(const AttachSpec& spec) noexcept;
+
+/// What heap::limit() gives a process of ours: building the system call filter is the largest use.
+inline constexpr ByteCount kHeapMore{512 * 1024};
 
 /// Exit codes of an I/O process.
 inline constexpr int kIoExitDetached = 0;

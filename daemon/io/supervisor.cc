@@ -341,7 +341,9 @@ void Supervisor::become_io(Slot& slot, std::int32_t recover_ublk_id) noexcept {
                               .command = std::move(slot.io_end),
                               .attachment = slot.id.raw(),
                               .recover_ublk_id = recover_ublk_id,
-                              .kernel_reserve_kib = kernel_reserve_kib_};
+                              .kernel_reserve_kib = kernel_reserve_kib_,
+                              .kernel_reserve_wanted_kib = kernel_reserve_wanted_kib_,
+                              .image = options_.image};
     std::array<int, 2> kept{inheritance.area.get(), inheritance.command.get()};
     std::ranges::sort(kept);
     close_all_but(kept);
@@ -401,8 +403,8 @@ void Supervisor::settle_reserve() noexcept {
                                          .buffers = {.send_bytes = buffers.send_bytes,
                                                      .receive_bytes = buffers.receive_bytes}});
     }
-    const auto outcome =
-        kernel_reserve_.settle(is_wanted ? reserve::min_free_kib_for(need.total()) : 0);
+    kernel_reserve_wanted_kib_ = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
+    const auto outcome = kernel_reserve_.settle(kernel_reserve_wanted_kib_);
     kernel_reserve_kib_ = outcome && is_wanted ? outcome->min_free_kib : 0;
 }
 

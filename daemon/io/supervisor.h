@@ -23,6 +23,7 @@
 #include "daemon/shared/attach_spec.h"
 #include "daemon/shared/control_message.h"
 #include "reserve/kernel_reserve.h"
+#include "reserve/process_plan.h"
 
 namespace holdfast::daemon {
 
@@ -31,6 +32,7 @@ struct SupervisorOptions {
     /// What control gets behind its own options: the command line of holdfastd.
     std::span<char* const> control_arguments;
     bool lock_down = true;
+    reserve::ImageFacts image;  ///< From the start of main().
 };
 
 /// See the file comment. Thread: the process's only one.
@@ -112,6 +114,7 @@ private:
     std::uint32_t last_id_ = 0;
     reserve::KernelReserve kernel_reserve_;
     std::uint64_t kernel_reserve_kib_ = 0;
+    std::uint64_t kernel_reserve_wanted_kib_ = 0;
     std::array<Slot, kAttachmentsMax> slots_{};
     std::array<std::byte, kMessageBytesMax> room_{};
 };

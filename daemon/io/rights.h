@@ -1,0 +1,18 @@
+/// Giving up capabilities for good. Effectful; before the sandbox, on the thread that is to be
+/// armed.
+#pragma once
+
+#include "reserve/protection.h"
+
+namespace holdfast::daemon {
+
+/// What a process keeps.
+enum class Rights : unsigned char {
+    None,
+    SystemAdministration,  ///< CAP_SYS_ADMIN: the ublk driver asks for it when a device is stopped.
+};
+
+/// Drops every other capability from all three sets, and reads back.
+[[nodiscard]] reserve::Protection drop_rights(Rights kept) noexcept;
+
+}  // namespace holdfast::daemon
