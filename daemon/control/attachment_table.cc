@@ -271,8 +271,20 @@ void AttachmentTable::on_ready(Attachment& attachment) {
     answer_all(attachment, ready_json(attachment, context_.link_directory));
 }
 
+/// The supervisor's word of an end may overtake the process's own last words on its socket.
+void AttachmentTable::hear_last_words(const Attachment& attachment, Instant now) {
+    std::array<std::byte, kMessageBytesMax> room{};
+    while (attachment.command) {
+        const auto received = receive_message(attachment.command.get(), room);
+        if (!received || received->bytes == 0) return;
+        const auto said = control_message_from(std::span{room}.first(received->bytes));
+        if (said) on_io(attachment.id, *said, now);
+    }
+}
+
 void AttachmentTable::on_exited(Attachment& attachment, const ControlMessage& message,
                                 Instant now) {
+    hear_last_words(attachment, now);
     if (attachment.log) context_.log.drain(attachment.name, *attachment.log);
     remove_link(context_.link_directory, attachment.name);
     attachment.command.reset();

@@ -66,7 +66,7 @@ PURE_SYMBOLS = re.compile(
     r"|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan|tsan|sanitizer|msan|sancov|gcov|llvm)"
     r"|__gxx_personality|__assert_fail"
     r"|std::(from_chars|to_chars|__detail::)|_Unwind_Resume|guard variable|__popcount[sd]i2"
-    r"|explicit_bzero"
+    r"|explicit_bzero|__explicit_bzero_chk"
     r"|std::__throw_out_of_range_fmt"  # string_view::substr, in builds without optimisation.
 )
 PURE_ARCHIVES = ("initiator", "netpath/wire", "netpath/tcp", "netpath/steer", "watchdog/supervise")
