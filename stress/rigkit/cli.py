@@ -40,7 +40,7 @@ def parser():
     run.add_argument("--seed", type=_positive, default=1, help="of the first run; others count up")
     run.add_argument("--sabotage", action="store_true", help="the run must end in a mismatch")
     run.add_argument("--json", metavar="FILE", help="write the results (schema: docs/rig.md)")
-    run.add_argument("--keep", action="store_true", help="keep console, logs and the job's files")
+    run.add_argument("--keep", action="store_true", help="keep the run's folder even if it is ok")
     return top
 
 

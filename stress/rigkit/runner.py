@@ -1,6 +1,8 @@
 """One run of one scenario: namespace, target, guest, the host's part in it, and the result."""
 
 import contextlib
+import dataclasses
+import json
 import shutil
 import sys
 import time
@@ -137,7 +139,7 @@ class Run:
 
     def carry_out(self):
         self.folder.mkdir(parents=True)
-        keep = self.options.keep
+        keep = True  # unless it turns out that nobody will want to look
         try:
             try:
                 with contextlib.ExitStack() as stack:
@@ -146,17 +148,27 @@ class Run:
             except (RuntimeError, OSError, targets.TargetError) as error:
                 self.facts.missed = f"{type(error).__name__}: {error}"
             result = self._judge(time.monotonic() - self.started)
-            keep = keep or result.outcome == "rig-error"
+            keep = self.options.keep or result.outcome != "ok"
+        except (KeyboardInterrupt, SystemExit):
+            keep = False
+            raise
         finally:
             self._put_away(keep)
-        result.folder = str(self.folder.relative_to(paths.PROJECT)) if keep else ""
+        if keep:
+            result.folder = str(self.folder.relative_to(paths.PROJECT))
+            text = json.dumps(dataclasses.asdict(result), indent=2)
+            (self.folder / "result.json").write_text(text + "\n")
         return result
 
     def _put_away(self, keep):
-        if keep:
-            (self.folder / "kept").touch()
-        else:
+        if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        (self.folder / "kept").touch()
+        if not self.options.keep:
+            # Only what was said is kept of a failed run; its disks can be made again.
+            shutil.rmtree(self.folder / "payload", ignore_errors=True)
+            (self.folder / "payload.ext4").unlink(missing_ok=True)
 
     def _set_up(self, stack):
         self.net = stack.enter_context(network.Network())
