@@ -249,7 +249,7 @@ void Ring::command(FileSlot file, std::uint32_t operation, std::span<const std::
     entry.cmd_op = operation;
     // The payload lies where other operations have addr3 and the padding behind it.
     std::array<std::uint64_t, 2> words{};
-    std::memcpy(words.data(), payload.data(), payload.size());
+    if (!payload.empty()) std::memcpy(words.data(), payload.data(), payload.size());
     entry.addr3 = words[0];
     entry.__pad2[0] = words[1];
     use_table(entry);
