@@ -142,6 +142,7 @@ function(holdfast_fuzzer name)
         target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
         _holdfast_relax(${arg_SOURCES})
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        set_property(GLOBAL APPEND PROPERTY HF_FUZZERS ${name})
         set(work "${CMAKE_BINARY_DIR}/fuzz-work/${name}")
         file(MAKE_DIRECTORY "${work}")
         add_test(NAME fuzz.${name}
