@@ -56,12 +56,12 @@ struct OperationalWish {
     std::uint32_t max_recv_data_segment_bytes = 256 * 1024;
     std::uint32_t max_burst_bytes = 1024 * 1024;
     std::uint32_t first_burst_bytes = 256 * 1024;
-    std::uint16_t max_outstanding_r2t = 4;
-    std::uint16_t time2wait_s = 0;  ///< The larger of both sides' wishes holds.
+    std::uint16_t max_outstanding_r2t = 4;  ///< 1 to 8.
+    std::uint16_t time2wait_s = 0;          ///< The larger of both sides' wishes holds.
     std::uint16_t time2retain_s = 20;
     bool data_pdu_in_order = true;
     bool data_sequence_in_order = true;
-    std::uint8_t error_recovery_level = 0;
+    std::uint8_t error_recovery_level = 0;  ///< 0 is all there is.
 };
 
 /// Every timer of a session. Defaults follow shipped initiators, see docs/recovery.md.

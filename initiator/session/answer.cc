@@ -1,6 +1,6 @@
 // Session: how commands end, and what that means for requests.
 #include <algorithm>
-#include <ranges>
+#include <utility>
 
 #include "base/assert.h"
 #include "initiator/session/session.h"
@@ -18,7 +18,7 @@ constexpr std::uint32_t kDonePerRaise = 16;
 /// A request that waits for a new probe, or for the logout that the target wants, rests so long.
 constexpr Duration kRestForProbe = Duration::from_ms(20);
 /// Profiles that do not wait for ever try a request for so many command time-outs.
-constexpr std::int64_t kPatienceCommands = 6;
+constexpr int kPatienceCommands = 6;
 
 }  // namespace
 
@@ -61,7 +61,8 @@ void Session::on_request_answer(Instant now, Task& task, const scsi::CommandEnd&
 }
 
 void Session::on_verdict(Instant now, Task& task, const scsi::Verdict& verdict) noexcept {
-    if (verdict.others_cleared) suspect_others(now);
+    const bool is_news = verdict.others_cleared && !std::exchange(is_attention_due_, false);
+    if (is_news) suspect_others(now);
     if (verdict.earlier_write_lost) is_write_lost_ = true;
     const bool is_again = verdict.step == scsi::Step::RetryNow ||
                           verdict.step == scsi::Step::RetryAfter ||
@@ -140,11 +141,9 @@ bool Session::on_refused_feature(Task& task) noexcept {
 void Session::retry(Instant now, Task& task, Duration rest) noexcept {
     HF_ASSERT(task.state == TaskState::Sent);
     ++counters_.retries;
-    const Duration replacement = config_.timers.replacement;
-    if (replacement != Duration::max()) {
-        const Duration patience = replacement + config_.timers.command * kPatienceCommands;
-        if (task.submitted + patience <= now) return complete(task, Outcome::TimedOut);
-    }
+    Instant end = task.submitted + config_.timers.replacement;  // Saturates: for ever.
+    for (int i = 0; i < kPatienceCommands; ++i) end = end + config_.timers.command;
+    if (end <= now) return complete(task, Outcome::TimedOut);
     if (rest == Duration{}) return tasks_.set_ready_in_order(task);
     task.retry_at = now + rest;
     tasks_.set_state(task, TaskState::Resting);

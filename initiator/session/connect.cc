@@ -9,8 +9,6 @@ namespace {
 
 /// A fence whose unit reset failed this often is waited out instead.
 constexpr std::uint16_t kFenceResetsMax = 2;
-/// How many command time-outs the probe of a unit may take in all.
-constexpr std::int64_t kProbeCommands = 2;
 constexpr Cid kCid{0};
 
 /// Asking again will not change the answer: all but a target that is busy (class 3).
@@ -127,7 +125,8 @@ void Session::start_probe(Instant now) noexcept {
     HF_ASSERT(!is_probing_ && is_full_feature());
     is_probing_ = true;
     probe_ = scsi::ProbeMachine{config_.lun};
-    deadlines_.probe = now + config_.timers.command * kProbeCommands;
+    // Many commands, most of them answered at once: two command time-outs for all.
+    deadlines_.probe = now + config_.timers.command + config_.timers.command;
     send_probe_command();
 }
 
@@ -180,6 +179,7 @@ void Session::on_probed(Instant now) noexcept {
         }
     }
     is_other_device_ = false;
+    is_attention_due_ = false;
     facts_ = found;
     if (stage_ == Stage::Probing) start_fence(now);
 }
@@ -208,6 +208,7 @@ void Session::on_fenced(Instant now, FenceRung rung) noexcept {
              static_cast<std::uint64_t>(took.ms()));
     }
     is_fence_needed_ = false;
+    is_attention_due_ = rung == FenceRung::LogicalUnitReset;
     fence_failures_ = 0;
     go_ready(now);
 }

@@ -7,12 +7,6 @@
 
 namespace holdfast::initiator {
 
-namespace {
-
-constexpr int kDoublingsMax = 20;  // Of the reconnect wait, which is capped long before.
-
-}  // namespace
-
 void Session::conn_event(ConnEvent event) noexcept {
     const auto step_taken = step(conn_, event);
     HF_ASSERT(step_taken.has_value());  // What peers can cause is checked before.
@@ -159,9 +153,10 @@ void Session::schedule_reconnect(Instant now) noexcept {
     // The first try is immediate: most losses are a cable or a restart that is over soon.
     Duration wait{};
     if (losses_in_row_ > 0) {
-        const int doublings = std::min<int>(losses_in_row_ - 1, kDoublingsMax);
-        wait = std::min(config_.timers.reconnect_min * (std::int64_t{1} << doublings),
-                        config_.timers.reconnect_max);
+        wait = config_.timers.reconnect_min;
+        for (int i = 1; i < losses_in_row_ && wait < config_.timers.reconnect_max; ++i) {
+            wait = std::min(wait + wait, config_.timers.reconnect_max);
+        }
     }
     wait = std::max(wait, time2wait_);
     time2wait_ = Duration{};
@@ -284,6 +279,7 @@ void Session::climb(Instant now, RungEvent event) noexcept {
         if (Task* task = tasks_.find_sent(aborted_itt_)) retry(now, *task, Duration{});
         return;
     case RungAction::RetryAll:
+        is_attention_due_ = true;
         for (Task& task : tasks_.requests()) {
             if (task.state == TaskState::Sent) retry(now, task, Duration{});
         }

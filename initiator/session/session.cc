@@ -16,7 +16,7 @@ constexpr Duration kLatenessOrdinary = Duration::from_ms(10);
 /// How much grace a silent target can collect from a host that is late again and again.
 constexpr Duration kGraceMax = Duration::from_s(60);
 /// The first attach goes on trying for this many login time-outs.
-constexpr std::int64_t kAttachLogins = 4;
+constexpr int kAttachLogins = 4;
 
 }  // namespace
 
@@ -59,6 +59,7 @@ Session::Session(const SessionConfig& config, const EngineLimits& limits,
     HF_ASSERT(limits.depth >= 1 && limits.depth <= 256 && limits.connections == 1);
     HF_ASSERT(!config.portals.empty());
     HF_ASSERT(config.wish.max_outstanding_r2t <= kR2tsMax);
+    HF_ASSERT(config.wish.error_recovery_level == 0);
 }
 
 void Session::note(NoticeKind kind, std::uint64_t a, std::uint64_t b) noexcept {
@@ -73,7 +74,10 @@ void Session::order(OrderKind kind) noexcept {
 
 void Session::start(Instant now) noexcept {
     HF_ASSERT(stage_ == Stage::Idle);
-    deadlines_.attach = now + config_.timers.login * kAttachLogins;
+    deadlines_.attach = now;
+    for (int i = 0; i < kAttachLogins; ++i) {
+        deadlines_.attach = deadlines_.attach + config_.timers.login;
+    }
     lost_at_ = now;
     connect(now);
 }

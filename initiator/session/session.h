@@ -271,6 +271,7 @@ private:
 
     bool was_ready_ = false;  // The export exists: never give up again.
     bool is_probing_ = false;
+    bool is_attention_due_ = false;  // Our own reset: the next unit attention tells nothing new.
     bool is_login_unsent_ = false;
     bool is_md5_only_ = false;  // A target choked on the list of CHAP algorithms.
     bool is_other_device_ = false;

@@ -85,7 +85,7 @@ Peer::Peer(Options chosen) : options(std::move(chosen)) {
     memory_.resize(plan.total().raw() + reserve::kCarveUnitBytes);
     region_.emplace(memory_);
     engine_.emplace(options.config, options.limits, *region_);
-    EXPECT_EQ(region_->used().raw() + sizeof(Engine) - sizeof(Engine), plan.total().raw());
+    EXPECT_EQ(region_->used(), plan.total());
     buffers_.resize(options.limits.depth);
     for (std::size_t tag = 0; tag < buffers_.size(); ++tag) {
         buffers_[tag].resize(options.limits.request_bytes_max);
