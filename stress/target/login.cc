@@ -175,6 +175,8 @@ void Login::on_operational(const std::vector<KeyValue>& keys, TextWriter& out) {
         out.add("MaxRecvDataSegmentLength", policy.max_recv_data_segment_bytes);
     for (const auto& proposal : policy.proposals) {
         const auto equals = proposal.find('=');
+        // What the initiator has offered is answered already.
+        if (is_one_of(proposal.substr(0, equals), keys_seen_)) continue;
         out.add(proposal.substr(0, equals), proposal.substr(equals + 1));
         extra_round_due_ = true;
     }

@@ -11,6 +11,9 @@ namespace {
 
 using Problem = std::optional<std::string>;
 
+/// So that every page it appears in stays below 256 bytes.
+constexpr std::size_t kSerialBytesMax = 64;
+
 Problem set_flag(bool& flag, std::string_view value) {
     flag = value == "on" || value == "yes" || value.empty();
     if (flag || value == "off" || value == "no") return {};
@@ -29,6 +32,7 @@ Problem set_lun_word(LunConfig& lun, std::string_view word) {
         return {};
     }
     if (key == "serial") {
+        if (value.size() > kSerialBytesMax) return "has a serial longer than 64 bytes";
         lun.serial = value;
         return {};
     }

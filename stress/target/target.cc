@@ -29,7 +29,11 @@ Target::Target(TargetConfig config, std::vector<Storage> storages, Instant now)
     HF_ASSERT(storages.size() == config_.luns.size());
     auto storage = storages.begin();
     for (auto& lun : config_.luns) {
-        if (lun.serial.empty()) lun.serial = "HF" + config_.names.front() + std::to_string(lun.id);
+        // The end of a name distinguishes; the same name and LUN always give the same serial.
+        const std::string& name = config_.names.front();
+        if (lun.serial.empty())
+            lun.serial = "HF" + name.substr(name.size() - std::min<std::size_t>(name.size(), 40)) +
+                         std::to_string(lun.id);
         Disk disk{std::move(*storage), lun.block_bytes, lun.cache};
         units_.emplace(lun.id, LogicalUnit{lun, std::move(disk)});
         ++storage;

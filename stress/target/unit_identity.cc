@@ -15,37 +15,51 @@ constexpr std::string_view kRevision = "0001";
 /// How far one GET LBA STATUS looks.
 constexpr std::uint64_t kLbaStatusBlocksMax = 16'384;
 
-/// Appends big-endian fields to a reply.
+/// A reply under construction: big-endian fields, one behind the other. `room` is enough for it.
 class Reply {
 public:
+    explicit Reply(std::size_t room = 512) : bytes_(room), writer_(bytes_) {}
+    Reply(const Reply&) = delete;
+    Reply& operator=(const Reply&) = delete;
+
     Reply& u8(unsigned value) {
-        bytes_.push_back(static_cast<std::byte>(value));
+        writer_.u8(static_cast<std::uint8_t>(value));
         return *this;
     }
-    Reply& be16(unsigned value) { return u8((value >> 8) & 0xffU).u8(value & 0xffU); }
-    Reply& be32(std::uint64_t value) {
-        return be16(static_cast<unsigned>((value >> 16) & 0xffffU))
-            .be16(static_cast<unsigned>(value & 0xffffU));
+    Reply& be16(unsigned value) {
+        writer_.be16(static_cast<std::uint16_t>(value));
+        return *this;
     }
-    Reply& be64(std::uint64_t value) { return be32(value >> 32).be32(value & 0xffff'ffffU); }
+    Reply& be32(std::uint64_t value) {
+        writer_.be32(static_cast<std::uint32_t>(value));
+        return *this;
+    }
+    Reply& be64(std::uint64_t value) {
+        writer_.be64(value);
+        return *this;
+    }
     Reply& text(std::string_view text) {
-        const auto bytes = std::as_bytes(std::span{text});
-        bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+        writer_.text(text);
         return *this;
     }
     Reply& bytes(Bytes from) {
-        bytes_.insert(bytes_.end(), from.begin(), from.end());
+        writer_.bytes(from);
         return *this;
     }
     Reply& zeros(std::size_t count) {
-        bytes_.resize(bytes_.size() + count);
+        for (std::size_t i = 0; i < count; ++i) writer_.u8(0);
         return *this;
     }
-    [[nodiscard]] std::size_t size() const { return bytes_.size(); }
-    [[nodiscard]] std::vector<std::byte> take() { return std::move(bytes_); }
+    [[nodiscard]] std::size_t size() const { return writer_.used_bytes(); }
+    [[nodiscard]] std::vector<std::byte> take() {
+        HF_ASSERT(!writer_.overflowed());
+        const auto written = writer_.written();
+        return {written.begin(), written.end()};
+    }
 
 private:
     std::vector<std::byte> bytes_;
+    ByteWriter writer_;
 };
 
 /// A reply that the allocation length may cut. SPC-4 section 4.2.5.6.
@@ -90,7 +104,7 @@ Outcome report_luns(CdbView cdb, std::span<const std::uint16_t> luns) {
     if (allocation < 16 || u8_at<2>(cdb) > 2) return Outcome::check(kInvalidFieldInCdb);
     // SELECT REPORT 01h asks for well-known units only, of which there are none.
     if (u8_at<2>(cdb) == 1) luns = {};
-    Reply reply;
+    Reply reply{8 + luns.size() * 8};
     reply.be32(luns.size() * 8).be32(0);
     for (const std::uint16_t lun : luns) reply.be16(lun < 256 ? lun : 0x4000U | lun).zeros(6);
     return allocated(reply.take(), allocation);
