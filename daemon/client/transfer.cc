@@ -1,6 +1,7 @@
 #include "daemon/client/transfer.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,10 +32,22 @@ OrFailure<void> write_all(int fd, std::span<const std::byte> data) {
     return {};
 }
 
+/// Keeps the session alive while a slow input makes us wait.
+OrFailure<void> wait_for_input(UnitPort& port, int fd) {
+    constexpr int kWaitMs = 200;
+    pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+    while (::poll(&one, 1, kWaitMs) == 0) {
+        if (const auto ran = port.run_once(Duration{}); !ran) return ran;
+    }
+    return {};
+}
+
 /// As many bytes as there are, up to all of `room`; fewer only at the end of the input.
-OrFailure<std::size_t> read_full(int fd, std::span<std::byte> room) {
+OrFailure<std::size_t> read_full(UnitPort& port, int fd, std::span<std::byte> room) {
     std::size_t bytes = 0;
     while (bytes < room.size()) {
+        if (const auto waited = wait_for_input(port, fd); !waited)
+            return std::unexpected{waited.error()};
         const auto rest = room.subspan(bytes);
         const ssize_t got = ::read(fd, rest.data(), rest.size());
         if (got < 0 && errno == EINTR) continue;
@@ -62,9 +75,9 @@ OrFailure<void> write_tail(UnitPort& port, std::uint64_t address, std::span<cons
     return run_request(port, request, "writing the last block");
 }
 
-OrFailure<void> refuse_more_input(int fd, std::uint64_t room_bytes) {
+OrFailure<void> refuse_more_input(UnitPort& port, int fd, std::uint64_t room_bytes) {
     std::byte one{};
-    const auto more = read_full(fd, std::span{&one, 1});
+    const auto more = read_full(port, fd, std::span{&one, 1});
     if (!more) return std::unexpected{more.error()};
     if (*more == 0) return {};
     return fail(ExitCode::Failed,
@@ -107,7 +120,7 @@ OrFailure<std::uint64_t> write_from(UnitPort& port, const WantedRange& wanted, i
     const auto given = write_stream(
         port, *range,
         [&](std::span<std::byte> room, std::uint64_t address) -> OrFailure<std::size_t> {
-            const auto bytes = read_full(fd, room);
+            const auto bytes = read_full(port, fd, room);
             if (!bytes) return bytes;
             const std::size_t whole = *bytes - *bytes % block_bytes;
             const auto rest = room.subspan(whole, *bytes - whole);
@@ -123,7 +136,7 @@ OrFailure<std::uint64_t> write_from(UnitPort& port, const WantedRange& wanted, i
     }
     if (const auto flushed = flush(port); !flushed) return std::unexpected{flushed.error()};
     if (*given == range->length_bytes) {
-        if (const auto over = refuse_more_input(fd, range->length_bytes); !over)
+        if (const auto over = refuse_more_input(port, fd, range->length_bytes); !over)
             return std::unexpected{over.error()};
     }
     return *given;

@@ -16,11 +16,13 @@
 #include "daemon/client/verbs.h"
 #include "daemon/control/settings.h"
 #include "daemon/io/driver.h"
+#include "daemon/io/io_process.h"
 #include "daemon/io/nbd_export.h"
 #include "daemon/shared/shared_area.h"
 #include "reserve/host_facts.h"
 #include "reserve/kernel_need.h"
 #include "reserve/plan.h"
+#include "reserve/process_plan.h"
 #include "reserve/tier.h"
 
 namespace holdfast::daemon {
@@ -90,9 +92,9 @@ reserve::MemoryPlan kernel_plan(const AttachSpec& spec, std::uint32_t sessions) 
     return plan;
 }
 
-/// What a process of holdfastd locks before it has an attachment, measured by itself; the binary
-/// stands next to ours.
-std::optional<std::uint64_t> image_bytes() {
+/// What the image of a process of holdfastd takes, measured by itself; the program stands next to
+/// ours.
+std::optional<reserve::ImageFacts> measured_image() {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
     if (error) return {};
@@ -104,13 +106,23 @@ std::optional<std::uint64_t> image_bytes() {
     };
     const std::unique_ptr<std::FILE, Close> pipe{::popen(command.c_str(), "re")};
     if (!pipe) return {};
-    std::array<char, 64> line{};
+    std::array<char, 128> line{};
     if (std::fgets(line.data(), static_cast<int>(line.size()), pipe.get()) == nullptr) return {};
-    const std::string_view text{line.data()};
-    std::uint64_t bytes = 0;
-    const auto [stop, bad] = std::from_chars(text.begin(), text.end(), bytes);
-    if (bad != std::errc{} || stop == text.begin()) return {};
-    return bytes;
+    std::string_view rest{line.data()};
+    std::array<ByteCount, 5> parts{};
+    for (ByteCount& part : parts) {
+        std::uint64_t bytes = 0;
+        const auto [stop, bad] = std::from_chars(rest.begin(), rest.end(), bytes);
+        if (bad != std::errc{}) return {};
+        part = ByteCount{bytes};
+        rest = {stop, rest.end()};
+        if (!rest.empty()) rest.remove_prefix(1);
+    }
+    return reserve::ImageFacts{.text = parts[0],
+                               .constants = parts[1],
+                               .data = parts[2],
+                               .stack = parts[3],
+                               .sparse = parts[4]};
 }
 
 Json lines_json(const reserve::MemoryPlan& plan) {
@@ -141,29 +153,23 @@ double mib(std::uint64_t bytes) {
     return static_cast<double>(bytes) / (1024.0 * 1024.0);
 }
 
-void add_line(Json& lines, std::string_view name, std::uint64_t bytes, std::string_view reason) {
-    Json json;
-    json["name"] = name;
-    json["count"] = 1;
-    json["each_bytes"] = bytes;
-    json["bytes"] = bytes;
-    json["reason"] = reason;
-    lines.push_back(std::move(json));
-}
-
 }  // namespace
 
 OrFailure<Output> run_plan(const Options& options) {
     const auto spec = planned_spec(options);
     if (!spec) return std::unexpected{spec.error()};
     const std::uint32_t sessions = options.plan.sessions;
-    const reserve::MemoryPlan process = process_plan(*spec);
+    const auto image = measured_image();
+    reserve::MemoryPlan process = process_plan(*spec);
+    reserve::MemoryPlan supervisor;
+    if (image) {
+        reserve::add_image_to_plan(process, *image, kHeapMore);
+        reserve::add_image_to_plan(supervisor, *image, ByteCount{});
+    }
     const reserve::MemoryPlan kernel = kernel_plan(*spec, sessions);
-    const auto image = image_bytes();
-    Json lines = lines_json(process);
-    if (image) add_line(lines, "process image", *image, "code, data, stack and heap, measured");
-    const std::uint64_t each = process.total().raw() + image.value_or(0);
-    const std::uint64_t total = each * sessions + image.value_or(0);
+    const Json lines = lines_json(process);
+    const std::uint64_t each = process.total().raw();
+    const std::uint64_t total = each * sessions + supervisor.total().raw();
     Output output;
     Json& json = output.json;
     json["profile"] = to_text(spec->profile);
@@ -173,7 +179,7 @@ OrFailure<Output> run_plan(const Options& options) {
     json["lines"] = lines;
     json["includes_image"] = image.has_value();
     json["session_bytes"] = each;
-    json["supervisor_bytes"] = image.value_or(0);
+    json["supervisor_bytes"] = supervisor.total().raw();
     json["total_bytes"] = total;
     json["total_mib"] = mib(total);
     json["kernel_lines"] = lines_json(kernel);

@@ -258,10 +258,42 @@ toml::table toml_table_from(const Json& object, int levels_left) {
     return made;
 }
 
+bool is_beyond_ascii(char c) {
+    return static_cast<unsigned char>(c) >= 0x80;
+}
+
+/// The text with lines that are comments alone made ASCII. Elsewhere characters beyond ASCII are
+/// refused: no key needs them, and toml++ 3.3 runs into undefined behaviour on some.
+OrFailure<std::string> ascii_only(std::string_view text, std::string_view origin) {
+    std::string ascii{text};
+    std::size_t line = 1;
+    bool is_blank = true;
+    bool is_comment = false;
+    for (char& c : ascii) {
+        if (is_blank && c == '#') is_comment = true;
+        if (c != ' ' && c != '\t') is_blank = false;
+        if (c == '\n') {
+            ++line;
+            is_blank = true;
+            is_comment = false;
+        }
+        if (!is_beyond_ascii(c)) continue;
+        if (!is_comment)
+            return fail(ExitCode::Usage,
+                        fmt::format("{}:{}: a character beyond ASCII; write names and paths in "
+                                    "ASCII, and comments on lines of their own",
+                                    origin, line));
+        c = '?';
+    }
+    return ascii;
+}
+
 }  // namespace
 
 OrFailure<Config> parse_config(std::string_view text, std::string_view origin) {
-    const toml::parse_result parsed = toml::parse(text, origin);
+    const auto ascii = ascii_only(text, origin);
+    if (!ascii) return std::unexpected{ascii.error()};
+    const toml::parse_result parsed = toml::parse(*ascii, origin);
     if (!parsed) {
         const toml::parse_error& error = parsed.error();
         return fail(ExitCode::Usage, fmt::format("{}:{}: not TOML: {}", origin,

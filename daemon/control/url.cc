@@ -85,7 +85,8 @@ OrFailure<HostPort> parse_host_port(std::string_view text) {
         }
     }
     if (portal.host.empty()) return refuse("the host is missing");
-    if (portal.host.size() > kHostMax || !is_graphic(portal.host))
+    const bool is_punctuated = portal.host.find_first_of("[]@/") != std::string::npos;
+    if (portal.host.size() > kHostMax || !is_graphic(portal.host) || is_punctuated)
         return refuse("the host is not a host name");
     if (port.empty()) return portal;
     const auto number = number_from<std::uint16_t>(port);

@@ -1,12 +1,15 @@
 /// holdfastd: the supervisor, which becomes an I/O process for each attachment.
 ///
 ///   holdfastd [--control PROGRAM] [--no-lockdown] [options of holdfast-control]
+///   holdfastd --measure
 ///
+/// The second form prints what the image of a process takes, for `holdfast plan`.
 /// Everything else on the command line goes to holdfast-control.
 
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <optional>
 #include <span>
@@ -40,6 +43,22 @@ bool find_control() {
     return true;
 }
 
+/// Text, constants, data, stack, sparse ranges: bytes, one line.
+int print_image(const reserve::ImageFacts& image) {
+    const std::array parts{image.text, image.constants, image.data, image.stack, image.sparse};
+    std::array<char, 128> line{};
+    std::span<char> rest{line};
+    for (const ByteCount part : parts) {
+        const auto end = std::to_chars(&rest.front(), &rest.back(), part.raw()).ptr;
+        rest = rest.subspan(static_cast<std::size_t>(end - rest.data()));
+        rest.front() = ' ';
+        rest = rest.subspan(1);
+    }
+    const std::size_t bytes = line.size() - rest.size();
+    line[bytes - 1] = '\n';
+    return ::write(STDOUT_FILENO, line.data(), bytes) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -55,7 +74,9 @@ int main(int argc, char** argv) {
     if (find_control()) options.control_program = control_path.data();
     while (!words.empty()) {
         const std::string_view word{words.front()};
-        if (word == "--no-lockdown") {
+        if (word == "--measure") {
+            return image ? print_image(*image) : EXIT_FAILURE;
+        } else if (word == "--no-lockdown") {
             options.lock_down = false;
             words = words.subspan(1);
         } else if (word == "--control" && words.size() > 1) {

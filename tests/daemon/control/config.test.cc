@@ -100,6 +100,8 @@ struct BadConfig {
 TEST(Config, EveryMistakeNamesItsLineAndTheRemedy) {
     const BadConfig all[] = {
         {"a = ", "file:1:", "not TOML"},
+        {"\n\xef\xbb\xa4", "file:2:", "beyond ASCII"},
+        {attachment("user = \"Ren\xc3\xa9\"\n"), "file:3:", "beyond ASCII"},
         {"\n\n[daemn]\n", "file:3:", "did you mean 'daemon'?"},
         {"[daemon]\nsocket = 5\n", "file:2:", "absolute path"},
         {"[daemon]\nlog_level = \"loud\"\n", "file:2:", "\"debug\""},
@@ -152,6 +154,11 @@ TEST(Config, EveryMistakeNamesItsLineAndTheRemedy) {
     for (const BadConfig& bad : all)
         EXPECT_THAT(error_of(bad.text), AllOf(StartsWith(bad.where), HasSubstr(bad.what)))
             << bad.text;
+}
+
+// Goal: comments may be in any language.
+TEST(Config, CommentsMayHoldAnything) {
+    EXPECT_TRUE(parse_config("# caf\xc3\xa9 \xef\xbb\xa4\n  # \xff\n[daemon]\n", "file"));
 }
 
 // Goal: what is far from every key gets the list of keys instead of a silly guess.

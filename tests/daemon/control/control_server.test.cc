@@ -152,7 +152,7 @@ TEST(ControlServer, RefusalOfTheSupervisorReachesTheClient) {
 TEST(ControlServer, DeadlineAnswersTheClientAndTakesTheAttachmentDown) {
     PlayedSupervisor world;
     world.start();
-    const UniqueFd client = world.begin("attach", attach_request("d1", 1));
+    const UniqueFd client = world.begin("attach", attach_request("d1", 3));
     const auto attach = world.hear_attach();
     ASSERT_TRUE(attach);
     const PlayedIo io = world.make_io(attach->header.request_id);

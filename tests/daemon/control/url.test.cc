@@ -59,6 +59,7 @@ TEST(Url, EveryMistakeHasItsOwnSentence) {
         {"iscsi://2001:db8::7/iqn.a/1", "needs brackets"},
         {"iscsi://[::1/iqn.a/1", "bracket is not closed"},
         {"iscsi://[::1]x/iqn.a/1", "only :port"},
+        {"iscsi://[[]/iqn.a/1", "not a host name"},
         {"iscsi://h/iqn.a", "no LUN"},
         {"iscsi://h/disk/1", "not an iSCSI name"},
         {"iscsi://h/iqn.a/b/1", "not an iSCSI name"},
