@@ -3,9 +3,13 @@ include(CheckCXXCompilerFlag)
 
 find_program(HF_CCACHE ccache)
 if(HF_CCACHE)
-    # ccache refuses what uses a precompiled header unless it is told that macros and times are safe:
-    # no source here depends on __DATE__, and every macro that a header tests is in holdfast_flags.
-    set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros "${HF_CCACHE}")
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${HF_CCACHE}")
+    if(HF_QUICK)
+        # ccache refuses what uses a precompiled header unless it is told that macros and times are
+        # safe: no source here depends on __DATE__, and the macros that a header tests are in
+        # holdfast_flags.
+        set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_SLOPPINESS=pch_defines,time_macros "${HF_CCACHE}")
+    endif()
     set(CMAKE_C_COMPILER_LAUNCHER "${HF_CCACHE}")
 endif()
 
@@ -32,7 +36,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     target_compile_options(holdfast_flags INTERFACE -Wunsafe-buffer-usage
         -Wno-unsafe-buffer-usage-in-container)
 endif()
-if(CMAKE_BUILD_TYPE MATCHES "Release|RelWithDebInfo" AND NOT HF_SANITIZE)
+if(CMAKE_BUILD_TYPE MATCHES "Release|RelWithDebInfo" AND NOT HF_SANITIZE AND NOT HF_QUICK)
     target_compile_options(holdfast_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 endif()
 if(HF_SLOW_ASSERTS)
@@ -65,7 +69,8 @@ target_compile_options(holdfast_product_flags INTERFACE -fno-exceptions -fno-rtt
     -Wnull-dereference)
 
 # Precompiled headers, one for each set of flags: they halve the time to compile. They also hide an
-# include that is missing, so the preset "verify" goes without them.
+# include that is missing, and make g++ see overflows in std::string that are not there, so that only
+# the quick build uses them.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(holdfast_pch_options -fpch-preprocess)  # For ccache.
 else()
@@ -83,6 +88,9 @@ function(_holdfast_precompile name libraries)
 endfunction()
 
 function(_holdfast_use_precompiled name owner)
+    if(NOT HF_QUICK)
+        return()
+    endif()
     target_compile_options(${name} PRIVATE ${holdfast_pch_options})
     target_precompile_headers(${name} REUSE_FROM ${owner})
 endfunction()
@@ -90,11 +98,15 @@ endfunction()
 set(holdfast_pch_standard
     <algorithm> <array> <charconv> <cstddef> <cstdint> <cstring> <expected> <optional> <span>
     <string> <string_view> <utility> <variant> <vector>)
-_holdfast_precompile(holdfast_pch_product holdfast_product_flags ${holdfast_pch_standard})
-_holdfast_precompile(holdfast_pch_control holdfast_control_flags ${holdfast_pch_standard}
-    <map> <memory> <fmt/format.h> <nlohmann/json.hpp>)
-_holdfast_precompile(holdfast_pch_tests "holdfast_control_flags;GTest::gmock" ${holdfast_pch_standard}
-    <fstream> <map> <memory> <sstream> <thread> <gmock/gmock.h> <gtest/gtest.h>)
+if(HF_QUICK)
+    _holdfast_precompile(holdfast_pch_product holdfast_product_flags ${holdfast_pch_standard})
+    _holdfast_precompile(holdfast_pch_control holdfast_control_flags ${holdfast_pch_standard}
+        <map> <memory> <fmt/format.h> <nlohmann/json.hpp>)
+    _holdfast_precompile(holdfast_pch_tests "holdfast_control_flags;GTest::gmock" ${holdfast_pch_standard}
+        <fstream> <map> <memory> <sstream> <thread> <gmock/gmock.h> <gtest/gtest.h>)
+    # What tests compile is run once: optimising it takes longer than it saves.
+    target_compile_options(holdfast_pch_tests PRIVATE -O0)
+endif()
 
 function(_holdfast_sources out)
     if(ARGN)
@@ -166,6 +178,9 @@ function(holdfast_test name)
     target_compile_definitions(${name} PRIVATE
         HF_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HF_BINARY_DIR="${CMAKE_BINARY_DIR}")
     _holdfast_use_precompiled(${name} holdfast_pch_tests)
+    if(HF_QUICK)
+        target_compile_options(${name} PRIVATE -O0)
+    endif()
     _holdfast_relax(${sources})
     include(GoogleTest)
     gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
