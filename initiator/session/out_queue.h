@@ -17,7 +17,7 @@
 namespace holdfast::initiator {
 
 /// Most R2Ts that one task may have outstanding; MaxOutstandingR2T is never offered above it.
-inline constexpr std::uint16_t kR2tsMax = 8;
+inline constexpr std::uint16_t kR2tsMax = OperationalWish::kOutstandingR2tMax;
 
 /// One sequence of Data-Out. Stale when its task has ended.
 struct OutSequence {
