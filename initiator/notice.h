@@ -57,6 +57,7 @@ enum class FenceRung : std::uint8_t {
     LogicalUnitReset,  ///< The profile owns the unit alone: LOGICAL UNIT RESET was answered
                        ///< "complete".
     WaitedOut,         ///< The unit is shared: the configured fence time passed.
+    TargetWarmReset,   ///< The unit reset was refused; TARGET WARM RESET was answered "complete".
 };
 
 /// Why the probe of the unit gave up.

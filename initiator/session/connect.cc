@@ -79,7 +79,7 @@ void Session::on_login_failed(Instant now, const LoginFailure& failure) noexcept
         return leave(OrderKind::Reset, AfterLeaving::ConnectAtOnce);
     }
     const bool was_last_portal = losses_in_row_ + 1U >= config_.portals.size();
-    if (!was_ready_ && is_final(failure) && was_last_portal) {
+    if (may_give_up() && is_final(failure) && was_last_portal) {
         return leave(OrderKind::Reset, AfterLeaving::GiveUp);
     }
     lose(now, LossReason::LoginFailed);
@@ -149,7 +149,7 @@ void Session::on_probe_step(Instant now, scsi::ProbeStep step) noexcept {
 void Session::on_probe_failed(Instant now, ProbeError error) noexcept {
     note(NoticeKind::ProbeFailed, static_cast<std::uint64_t>(error));
     stop_probe();
-    if (!was_ready_) return leave(OrderKind::Reset, AfterLeaving::GiveUp);
+    if (may_give_up()) return leave(OrderKind::Reset, AfterLeaving::GiveUp);
     // The unit may come back, as when a target restarts: requests wait.
     lose(now, LossReason::LoginFailed);
 }
@@ -189,7 +189,9 @@ void Session::on_probed(Instant now) noexcept {
 void Session::start_fence(Instant now) noexcept {
     stage_ = Stage::Fencing;
     fence_started_ = now;
-    if (!is_fence_needed_ || is_sabotaged(Sabotage::SkipFence)) {
+    const bool is_skipped = is_sabotaged(Sabotage::SkipFence) ||
+                            (is_sabotaged(Sabotage::SkipFirstFence) && !was_ready_);
+    if (!is_fence_needed_ || is_skipped) {
         return on_fenced(now, FenceRung::NothingToFence);
     }
     if (!config_.owns_unit_alone || fence_failures_ >= kFenceResetsMax) {
@@ -202,13 +204,13 @@ void Session::start_fence(Instant now) noexcept {
 
 void Session::on_fenced(Instant now, FenceRung rung) noexcept {
     HF_ASSERT(stage_ == Stage::Fencing);
-    if (was_ready_) {
+    if (was_ready_ || is_fence_needed_) {
         const auto took = rung == FenceRung::NothingToFence ? Duration{} : now - fence_started_;
         note(NoticeKind::Fenced, static_cast<std::uint64_t>(rung),
              static_cast<std::uint64_t>(took.ms()));
     }
     is_fence_needed_ = false;
-    is_attention_due_ = rung == FenceRung::LogicalUnitReset;
+    is_attention_due_ = rung == FenceRung::LogicalUnitReset || rung == FenceRung::TargetWarmReset;
     fence_failures_ = 0;
     go_ready(now);
 }

@@ -293,11 +293,20 @@ void Session::climb(Instant now, RungEvent event) noexcept {
 void Session::on_fence_answer(Instant now, RungEvent event) noexcept {
     HF_ASSERT(is_fence_rung_ && stage_ == Stage::Fencing);
     if (event == RungEvent::NoAnswer) return lose(now, LossReason::TaskManagementFailed);
+    // Refused. The next rung hits the other units of the target too; they are nobody else's, by the
+    // same promise that allows the reset of the unit.
+    deadlines_.task_management_again = Instant::never();
+    const bool is_complete = event == RungEvent::Complete;
+    const Rung answered = rung_;
+    if (!is_complete && answered == Rung::UnitReset) return start_rung(now, Rung::TargetReset);
     is_fence_rung_ = false;
     rung_ = Rung::None;
     rung_unsent_ = false;
     deadlines_.task_management = Instant::never();
-    if (event == RungEvent::Complete) return on_fenced(now, FenceRung::LogicalUnitReset);
+    if (is_complete) {
+        return on_fenced(now, answered == Rung::UnitReset ? FenceRung::LogicalUnitReset
+                                                          : FenceRung::TargetWarmReset);
+    }
     deadlines_.fence = fence_from_ + config_.timers.fence_wait;
 }
 

@@ -14,6 +14,7 @@ enum class Sabotage : std::uint8_t {
     AcknowledgeEarly,  ///< ExpStatSN one ahead.
     IgnoreDataDigest,  ///< Takes payloads whose digest is wrong.
     CompleteOnLoss,    ///< Reports writes as done when the session is lost.
+    SkipFirstFence,    ///< A process that takes over a device logs in without a fence.
 };
 
 #if defined(HF_SABOTAGE)

@@ -56,10 +56,11 @@ Session::Session(const SessionConfig& config, const EngineLimits& limits,
       framer_(region.carve_bytes(limits.stage_bytes, alignof(std::max_align_t))),
       probe_(config.lun),
       send_limit_(limits.depth) {
-    HF_ASSERT(limits.depth >= 1 && limits.depth <= 256 && limits.connections == 1);
+    HF_ASSERT(limits.depth >= 1 && limits.depth <= 256);
+    HF_ASSERT(limits.connections >= 1 && limits.connections <= EngineLimits::kConnectionsMax);
     HF_ASSERT(!config.portals.empty());
     HF_ASSERT(config.wish.max_outstanding_r2t <= kR2tsMax);
-    HF_ASSERT(config.wish.error_recovery_level == 0);
+    HF_ASSERT(config.wish.error_recovery_level <= OperationalWish::kErrorRecoveryLevelMax);
 }
 
 void Session::note(NoticeKind kind, std::uint64_t a, std::uint64_t b) noexcept {
@@ -77,6 +78,11 @@ void Session::start(Instant now) noexcept {
     deadlines_.attach = now;
     for (int i = 0; i < kAttachLogins; ++i) {
         deadlines_.attach = deadlines_.attach + config_.timers.login;
+    }
+    if (config_.takes_over_device) {  // Requests wait in the device, as long as the profile says.
+        deadlines_.attach = std::max(deadlines_.attach, now + config_.timers.replacement);
+        is_fence_needed_ = true;
+        fence_from_ = now;
     }
     lost_at_ = now;
     connect(now);

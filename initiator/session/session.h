@@ -123,6 +123,10 @@ private:
     [[nodiscard]] Instant next_target_deadline() const noexcept;
     [[nodiscard]] Instant next_command_deadline() const noexcept;
     [[nodiscard]] bool is_settled() const noexcept;
+    /// The first attach ends at a final answer; a device that exists waits for a better one.
+    [[nodiscard]] bool may_give_up() const noexcept {
+        return !was_ready_ && !config_.takes_over_device;
+    }
     [[nodiscard]] bool is_in_range(const Request& request) const noexcept;
     [[nodiscard]] bool is_full_feature() const noexcept;
     [[nodiscard]] bool has_transport() const noexcept;
