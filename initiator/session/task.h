@@ -46,6 +46,7 @@ struct Task {
 
     Request request{};
     std::uint16_t index = 0;
+    std::uint8_t conn = 0;  ///< Allegiance: where the command went. Section 4.2.5.1.
     TaskState state = TaskState::Free;
     TaskPart part = TaskPart::Main;
     Outcome outcome = Outcome::Done;
