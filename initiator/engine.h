@@ -93,6 +93,7 @@ struct EngineCounters {
     std::uint64_t nop_rtt_last_ns = 0;
     std::uint64_t nop_rtt_max_ns = 0;
     std::uint64_t tmf_sent = 0;
+    std::uint64_t snacks_sent = 0;
     std::uint64_t notices_dropped = 0;
     std::uint32_t requests_in_flight = 0;  ///< Gauge.
     std::uint32_t command_window = 0;      ///< Gauge: commands the target would still take.

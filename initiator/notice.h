@@ -48,6 +48,7 @@ enum class LossReason : std::uint8_t {
     TaskManagementFailed,
     LoginFailed,
     WindowStuck,
+    RepairFailed,  ///< What was lost was asked for, in vain.
 };
 
 /// Which rung of the fence's ladder proved that old writes can no longer be executed. Design,

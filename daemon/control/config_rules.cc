@@ -244,6 +244,11 @@ constexpr std::array kNegotiationRules{
                               return take_number(v, w.max_outstanding_r2t,
                                                  {1, OperationalWish::kOutstandingR2tMax});
                           }},
+    Rule<OperationalWish>{"error_recovery_level",
+                          [](N v, OperationalWish& w) {
+                              return take_number(v, w.error_recovery_level,
+                                                 {0, OperationalWish::kErrorRecoveryLevelMax});
+                          }},
     Rule<OperationalWish>{
         "time2wait",
         [](N v, OperationalWish& w) { return take_number(v, w.time2wait_s, kWaitRange); }},

@@ -21,7 +21,7 @@ std::string_view text_at(const std::array<std::string_view, N>& texts, std::uint
 }
 
 /// LossReason, in its order.
-constexpr std::array<std::string_view, 11> kLossReasons{
+constexpr std::array<std::string_view, 12> kLossReasons{
     "the connection broke",
     "the target did not answer a ping in time",
     "the target broke the protocol",
@@ -33,6 +33,7 @@ constexpr std::array<std::string_view, 11> kLossReasons{
     "task management failed",
     "logging in failed",
     "the target did not open its command window",
+    "the target did not send again what was lost",
 };
 constexpr std::array<std::string_view, 4> kFenceRungs{
     "nothing was outstanding", "the logical unit was reset", "the fence time was waited out",

@@ -41,6 +41,7 @@ void Connection::disarm() noexcept {
     is_login_unsent = false;
     is_logout_unsent = false;
     nop_answers.clear();
+    repair = {};
     login_by = Instant::never();
     logout_by = Instant::never();
 }

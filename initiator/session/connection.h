@@ -4,7 +4,8 @@
 /// A plain collection: the parts do not know each other, Session carries facts between them. What
 /// all connections share (the command window, tasks, the negotiated parameters) is the session's.
 ///
-/// Timers: login_by, logout_by, and those of KeepAlive. All judge the target and are lenient.
+/// Timers: login_by, logout_by, and those of KeepAlive and Repair. All judge the target and are
+/// lenient.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 #include "initiator/session/framer.h"
 #include "initiator/session/keep_alive.h"
 #include "initiator/session/out_queue.h"
+#include "initiator/session/repair.h"
 #include "initiator/session/status_sequence.h"
 #include "initiator/session/transmit_ring.h"
 
@@ -78,6 +80,7 @@ struct alignas(reserve::kCarveUnitBytes) Connection {
     DigestsInUse digests{};
     std::uint32_t max_recv_theirs_bytes = 0;  ///< Data segments that the target takes.
     FixedQueue<NopAnswer, 32> nop_answers;
+    Repair repair;
 
     ConnState state = ConnState::Free;
     CleanupState cleanup = CleanupState::Free;  ///< Of the connection before this one.

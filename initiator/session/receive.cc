@@ -58,7 +58,9 @@ void Session::take_in(Connection& conn, Instant now) noexcept {
                 on_pdu(conn, now);
                 break;
             }
-            return lose(now, LossReason::DataDigest);
+            if (!may_repair(conn)) return lose(now, LossReason::DataDigest);
+            on_discarded(conn, now);
+            break;
         case Framed::Violation: return on_violation(conn, now, conn.framer.violation());
         }
     }
@@ -94,7 +96,12 @@ std::optional<Violation> Session::place_data_in(Connection& conn) noexcept {
         return {};
     }
     if (task->direction != DataDirection::Read) return Violation::DataInForWrite;
-    if (view->data_sn() != task->next_data_sn) return Violation::DataNumberWrong;
+    const Place place = place_of(view->data_sn().raw(), task->next_data_sn.raw());
+    if (place != Place::Due) {
+        if (place == Place::Absurd || !may_repair(conn)) return Violation::DataNumberWrong;
+        conn.framer.place_payload({});  // Dropped: a duplicate, or beyond a gap.
+        return {};
+    }
     const std::uint64_t end = std::uint64_t{view->buffer_offset()} + view->data_bytes();
     if (end > task->transfer_bytes) return Violation::DataInBeyondTransfer;
     const bool is_in_order = agreed_.data_pdu_in_order && agreed_.data_sequence_in_order;
@@ -102,7 +109,7 @@ std::optional<Violation> Session::place_data_in(Connection& conn) noexcept {
         view->buffer_offset() != task->received.contiguous_bytes()) {
         return Violation::DataInOutOfOrder;
     }
-    if (!task->received.try_add(view->buffer_offset(), view->data_bytes())) {
+    if (!task->received.has_room_for(view->buffer_offset(), view->data_bytes())) {
         return Violation::DataInOutOfOrder;
     }
     conn.receiving = task->index;
@@ -123,7 +130,7 @@ std::optional<Violation> Session::dispatch(Connection& conn, Instant now,
     switch (opcode) {
     case TargetOpcode::DataIn: return on_data_in(conn, now);
     case TargetOpcode::ScsiResponse: return on_scsi_response(conn, now);
-    case TargetOpcode::ReadyToTransfer: return on_r2t(conn);
+    case TargetOpcode::ReadyToTransfer: return on_r2t(conn, now);
     case TargetOpcode::NopIn: return on_nop_in(conn, now);
     case TargetOpcode::TaskManagementResponse: return on_task_management(conn, now);
     case TargetOpcode::LogoutResponse: return on_logout_response(conn, now);
@@ -139,16 +146,22 @@ void Session::take_window(const TargetNumbers& numbers) noexcept {
     window_.on_target_numbers(numbers.expected_cmd_sn, numbers.max_cmd_sn);
 }
 
-/// A StatSN that counts. At this recovery level a gap cannot be repaired, so it is a violation;
-/// an earlier number is a duplicate and its PDU is dropped (STA-05).
-Session::StatusTaken Session::take_status(Connection& conn, const TargetNumbers& numbers) noexcept {
+/// A StatSN that counts. An earlier number is a duplicate and its PDU is dropped; a gap is asked
+/// for again, or a violation where the recovery level has no means for that (STA-05).
+Session::StatusTaken Session::take_status(Connection& conn, Instant now,
+                                          const TargetNumbers& numbers) noexcept {
     switch (conn.status.order_of(numbers.stat_sn)) {
     case StatusOrder::Due:
         take_window(numbers);
         conn.status.advance();
+        conn.repair.on_status_taken(conn.status.expected());
         return {.is_due = true};
     case StatusOrder::Seen: return {};
     case StatusOrder::Missing:
+        if (!may_repair(conn)) break;
+        take_window(numbers);
+        ask_for_status(conn, now, numbers.stat_sn.next(), false);
+        return {};
     case StatusOrder::Absurd: break;
     }
     return {.violation = Violation::StatusNumberWrong};
@@ -163,15 +176,31 @@ bool Session::is_plausible(Itt itt) const noexcept {
 std::optional<Violation> Session::on_data_in(Connection& conn, Instant now) noexcept {
     const auto view = DataInView::parse(conn.framer.header());
     if (!view) return view.error();
+    Task* const task = tasks_.find_sent(view->task_tag());
+    if (task != nullptr && view->data_sn() != task->next_data_sn) {
+        return on_misplaced_data(conn, now, *task, *view);
+    }
     if (!view->has_status()) {
         take_window(view->numbers());
-    } else if (const auto taken = take_status(conn, view->numbers()); !taken.is_due) {
+    } else if (const auto taken = take_status(conn, now, view->numbers()); !taken.is_due) {
         return taken.violation;
     }
-    Task* const task = tasks_.find_sent(view->task_tag());
     if (task == nullptr) return {};
+    const bool is_added = task->received.try_add(view->buffer_offset(), view->data_bytes());
+    HF_ASSERT(is_added);  // Judged before the payload was placed.
     task->next_data_sn = task->next_data_sn.next();
-    if (!view->has_status()) return {};
+    if (task->gap != Gap::None) conn.repair.is_unanswered = false;
+    task->gap = Gap::None;
+    if (!view->has_status()) {
+        const bool is_asked = view->wants_acknowledgement() && may_repair(conn) &&
+                              view->transfer_tag() != kTttReserved;
+        // One that finds no room is left out: the target asks again.
+        if (is_asked) {
+            static_cast<void>(conn.repair.data_acks.try_push(
+                {view->task_tag(), view->transfer_tag(), view->lun(), task->next_data_sn}));
+        }
+        return {};
+    }
     const Residual residual = view->residual();
     on_answer(now, *task,
               {.status = static_cast<scsi::Status>(view->status()),
@@ -180,18 +209,38 @@ std::optional<Violation> Session::on_data_in(Connection& conn, Instant now) noex
     return {};
 }
 
+/// Its payload was dropped. A gap is asked for once; what lies beyond it comes again.
+std::optional<Violation> Session::on_misplaced_data(Connection& conn, Instant now, Task& task,
+                                                    const DataInView& view) noexcept {
+    HF_ASSERT(may_repair(conn));
+    take_window(view.numbers());
+    const bool is_ahead = task.next_data_sn.precedes(view.data_sn());
+    if (is_ahead && task.gap == Gap::None) ask_for_task(conn, now, task);
+    if (!is_ahead || !view.has_status() || !may_repair(conn)) return {};
+    const StatusOrder order = conn.status.order_of(view.numbers().stat_sn);
+    if (order == StatusOrder::Absurd) return Violation::StatusNumberWrong;
+    if (order != StatusOrder::Seen) {
+        ask_for_status(conn, now, view.numbers().stat_sn.next(), order == StatusOrder::Due);
+    }
+    return {};
+}
+
 std::optional<Violation> Session::on_scsi_response(Connection& conn, Instant now) noexcept {
     const auto view = ScsiResponseView::parse(conn.framer.header());
     if (!view) return view.error();
     if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
-    const auto taken = take_status(conn, view->numbers());
-    if (!taken.is_due) return taken.violation;
     Task* const task = tasks_.find_sent(view->task_tag());
-    if (task == nullptr) return {};
     // Some targets leave ExpDataSN 0 (RED-02); R2Ts of a write are the target's own business.
     const DataSn counted = view->expected_data_sn();
-    const bool is_counted =
-        view->is_completed() && task->direction == DataDirection::Read && counted != DataSn{};
+    const EarlyStatus early{.stat_sn = view->numbers().stat_sn,
+                            .data_count = counted,
+                            .is_good = view->is_completed() && view->status() == ScsiStatus::Good};
+    if (task != nullptr && is_status_early(conn, now, *task, early)) return {};
+    const auto taken = take_status(conn, now, view->numbers());
+    if (!taken.is_due) return taken.violation;
+    if (task == nullptr) return {};
+    const bool is_counted = view->is_completed() && task->direction == DataDirection::Read &&
+                            counted != DataSn{} && task->gap == Gap::None;
     if (is_counted && counted != task->next_data_sn) return Violation::DataNumberWrong;
     const Residual residual = view->residual();
     on_answer(now, *task,
@@ -205,7 +254,7 @@ std::optional<Violation> Session::on_scsi_response(Connection& conn, Instant now
 
 /// RFC 7143 section 11.8. What it asks for is bounded by our own command, whatever MaxBurstLength
 /// says: a longer one is honoured as it stands (R2T-03).
-std::optional<Violation> Session::on_r2t(Connection& conn) noexcept {
+std::optional<Violation> Session::on_r2t(Connection& conn, Instant now) noexcept {
     const auto view = R2tView::parse(conn.framer.header());
     if (!view) return view.error();
     take_window(view->numbers());
@@ -216,8 +265,15 @@ std::optional<Violation> Session::on_r2t(Connection& conn) noexcept {
     }
     if (task->direction != DataDirection::Write) return Violation::R2tForRead;
     if (view->lun() != config_.lun) return Violation::LunMismatch;
-    if (view->r2t_sn().precedes(task->next_r2t_sn)) return {};  // A duplicate (R2T-08).
-    if (view->r2t_sn() != task->next_r2t_sn) return Violation::R2tNumberWrong;
+    switch (place_of(view->r2t_sn().raw(), task->next_r2t_sn.raw())) {
+    case Place::Due: task->gap = Gap::None; break;
+    case Place::Seen: return {};  // A duplicate (R2T-08).
+    case Place::Ahead:
+        if (!may_repair(conn)) return Violation::R2tNumberWrong;
+        if (task->gap == Gap::None) ask_for_task(conn, now, *task);
+        return {};
+    case Place::Absurd: return Violation::R2tNumberWrong;
+    }
     const std::uint64_t end = std::uint64_t{view->buffer_offset()} + view->desired_bytes();
     if (end > task->transfer_bytes) return Violation::R2tBeyondTransfer;
     if (task->r2ts_waiting >= std::min(agreed_.max_outstanding_r2t, kR2tsMax)) {
@@ -238,16 +294,18 @@ std::optional<Violation> Session::on_nop_in(Connection& conn, Instant now) noexc
     if (!view->is_answer()) {
         // Its StatSN is announced, not counted. Ahead of ours: a response was lost (NOP-05).
         const StatusOrder order = conn.status.order_of(view->numbers().stat_sn);
-        if (order == StatusOrder::Missing || order == StatusOrder::Absurd) {
+        const bool is_ahead = order == StatusOrder::Missing;
+        if (order == StatusOrder::Absurd || (is_ahead && !may_repair(conn))) {
             return Violation::StatusNumberWrong;
         }
+        if (is_ahead) ask_for_status(conn, now, view->numbers().stat_sn, false);
         take_window(view->numbers());
         if (!view->wants_answer()) return {};
         // A flood is answered as far as the queue goes; the target's own limits judge the rest.
         if (!conn.nop_answers.try_push({view->transfer_tag(), view->lun()})) ++counters_.violations;
         return {};
     }
-    const auto taken = take_status(conn, view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     if (view->task_tag() != conn.ping_itt || !conn.keep_alive.ping_is_out()) return {};
     if (view->data_bytes() != 0) return Violation::PingEchoWrong;  // We sent no data.
@@ -262,7 +320,7 @@ std::optional<Violation> Session::on_nop_in(Connection& conn, Instant now) noexc
 std::optional<Violation> Session::on_task_management(Connection& conn, Instant now) noexcept {
     const auto view = TaskManagementResponseView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(conn, view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     if (rung_ == Rung::None || rung_unsent_ || view->task_tag() != rung_itt_) return {};
     if (view->response() == TaskResponse::FunctionSucceeded) {
@@ -277,7 +335,7 @@ std::optional<Violation> Session::on_task_management(Connection& conn, Instant n
 std::optional<Violation> Session::on_logout_response(Connection& conn, Instant now) noexcept {
     const auto view = LogoutResponseView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(conn, view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     if (conn.state != ConnState::InLogout || conn.is_logout_unsent ||
         view->task_tag() != conn.logout_itt) {
@@ -296,7 +354,7 @@ std::optional<Violation> Session::on_logout_response(Connection& conn, Instant n
 std::optional<Violation> Session::on_async(Connection& conn, Instant now) noexcept {
     const auto view = AsyncMessageView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(conn, view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     note(NoticeKind::AsyncEvent, view->event_code(), view->parameter1());
     switch (view->event()) {
@@ -335,19 +393,29 @@ void Session::on_scsi_event(const Connection& conn, Instant now) noexcept {
 std::optional<Violation> Session::on_reject(Connection& conn, Instant now) noexcept {
     const auto view = RejectView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(conn, view->numbers());
-    if (!taken.is_due) return taken.violation;
+    constexpr std::uint8_t kOpcodeBits = 0x3f;
+    auto opcode = InitiatorOpcode::NopOut;
+    Itt itt = kIttReserved;
+    if (view->has_rejected_header()) {
+        const Bhs rejected = conn.framer.placed().first<kBhsBytes>();
+        opcode = static_cast<InitiatorOpcode>(u8_at<0>(rejected) & kOpcodeBits);
+        itt = task_tag_of(rejected);
+    }
+    // The Reject of a SNACK stands behind the very gap that the SNACK spoke of.
+    const bool is_early = opcode == InitiatorOpcode::SnackRequest && may_repair(conn) &&
+                          conn.status.order_of(view->numbers().stat_sn) == StatusOrder::Missing;
+    if (!is_early) {
+        const auto taken = take_status(conn, now, view->numbers());
+        if (!taken.is_due) return taken.violation;
+    }
     if (!view->has_rejected_header()) {
         note(NoticeKind::Rejected, static_cast<std::uint64_t>(view->reason()));
         lose(now, LossReason::Rejected);
         return {};
     }
-    const Bhs rejected = conn.framer.placed().first<kBhsBytes>();
-    constexpr std::uint8_t kOpcodeBits = 0x3f;
-    const auto opcode = static_cast<InitiatorOpcode>(u8_at<0>(rejected) & kOpcodeBits);
     note(NoticeKind::Rejected, static_cast<std::uint64_t>(view->reason()),
          static_cast<std::uint64_t>(opcode));
-    on_rejected(conn, now, view->reason(), opcode, task_tag_of(rejected));
+    on_rejected(conn, now, view->reason(), opcode, itt);
     return {};
 }
 
@@ -364,6 +432,7 @@ void Session::on_rejected(Connection& conn, Instant now, RejectReason reason,
     if (opcode == InitiatorOpcode::DataOut && reason == DataDigestError) {
         return;  // The target asks again, or ends the command itself (DIG-12).
     }
+    if (opcode == InitiatorOpcode::SnackRequest) distrust_level();
     const bool is_later = reason == TooManyImmediateCommands || reason == LongOperation;
     if (is_later && opcode == InitiatorOpcode::NopOut) return conn.keep_alive.on_ping_over();
     if (opcode == InitiatorOpcode::TaskManagementRequest && itt == rung_itt_ &&

@@ -104,6 +104,8 @@ void Session::transport_lost(Connection& conn, Instant now) noexcept {
         if (conn.state == ConnState::InLogin && conn.login->on_transport_lost()) {
             is_md5_only_ = true;
         }
+        // Some targets agree to a level and hang up at the first SNACK (ER1-16).
+        if (conn.repair.is_unanswered) distrust_level();
         const AfterLeaving after = after_loss();
         on_loss(now, LossReason::TransportLost);
         conn.is_leaving = true;

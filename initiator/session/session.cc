@@ -243,7 +243,8 @@ Instant Session::next_target_deadline() const noexcept {
     Instant next = rung_ == Rung::None ? next_command_deadline() : deadlines_.task_management;
     next = earlier(next, earlier(deadlines_.probe, deadlines_.window));
     for (const Connection* const conn : conns_) {
-        for (const Instant at : {conn->login_by, conn->logout_by, conn->keep_alive.dead_at()}) {
+        for (const Instant at : {conn->login_by, conn->logout_by, conn->keep_alive.dead_at(),
+                                 conn->repair.answer_by}) {
             next = earlier(next, at);
         }
     }
@@ -320,7 +321,7 @@ bool Session::judge_connection(Connection& conn, Instant now) noexcept {
     } else if (conn.logout_by <= now) {
         lose(now, LossReason::AsyncLogout);
     } else {
-        return true;
+        return conn.repair.answer_by > now || judge_repair(conn, now);
     }
     return false;
 }

@@ -1,5 +1,5 @@
 /// One iSCSI session to one logical unit: what stands behind engine.h.
-/// RFC 7143 at error recovery level 0.
+/// RFC 7143 at error recovery levels 0 and 1.
 ///
 /// The parts decide, each in its own header and without knowing the others: Connection with its
 /// Framer (bytes to PDUs), TransmitRing (PDUs to spans), StatusSequence, OutQueue, KeepAlive and
@@ -11,7 +11,8 @@
 /// (timers.command, timers.flush). Those that judge the target are lenient: see lenient_until_.
 ///
 /// Files: session.cc (life, requests, time), connect.cc (login, probe, fence), receive.cc (PDUs
-/// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout).
+/// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout),
+/// repair.cc (SNACK).
 #pragma once
 
 #include <cstddef>
@@ -159,11 +160,15 @@ private:
         bool is_due = false;
         std::optional<Violation> violation{};
     };
-    [[nodiscard]] StatusTaken take_status(Connection& conn, const TargetNumbers& numbers) noexcept;
+    [[nodiscard]] StatusTaken take_status(Connection& conn, Instant now,
+                                          const TargetNumbers& numbers) noexcept;
     void take_window(const TargetNumbers& numbers) noexcept;
     [[nodiscard]] std::optional<Violation> on_data_in(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_misplaced_data(Connection& conn, Instant now,
+                                                             Task& task,
+                                                             const DataInView& view) noexcept;
     [[nodiscard]] std::optional<Violation> on_scsi_response(Connection& conn, Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_r2t(Connection& conn) noexcept;
+    [[nodiscard]] std::optional<Violation> on_r2t(Connection& conn, Instant now) noexcept;
     [[nodiscard]] std::optional<Violation> on_nop_in(Connection& conn, Instant now) noexcept;
     [[nodiscard]] std::optional<Violation> on_task_management(Connection& conn,
                                                               Instant now) noexcept;
@@ -176,6 +181,27 @@ private:
     void on_scsi_event(const Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool is_plausible(Itt itt) const noexcept;
     void on_violation(Connection& conn, Instant now, Violation violation) noexcept;
+
+    // repair.cc
+    enum class Place : std::uint8_t { Due, Seen, Ahead, Absurd };
+    /// A status that may have come before its data.
+    struct EarlyStatus {
+        StatSn stat_sn{};
+        DataSn data_count{};  ///< ExpDataSN, 0 where it is not known.
+        bool is_good = false;
+    };
+    [[nodiscard]] bool may_repair(const Connection& conn) const noexcept;
+    [[nodiscard]] static Place place_of(std::uint32_t got, std::uint32_t due) noexcept;
+    void ask_for_task(Connection& conn, Instant now, Task& task) noexcept;
+    void ask_for_status(Connection& conn, Instant now, StatSn until, bool is_first) noexcept;
+    void on_discarded(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool is_status_early(Connection& conn, Instant now, Task& task,
+                                       const EarlyStatus& early) noexcept;
+    [[nodiscard]] bool next_snack(Connection& conn, SnackHeader& snack) noexcept;
+    [[nodiscard]] bool put_snack(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool judge_repair(Connection& conn, Instant now) noexcept;
+    void on_repair_failed(const Connection& conn, Instant now) noexcept;
+    void distrust_level() noexcept;
 
     // answer.cc
     void on_answer(Instant now, Task& task, const scsi::CommandEnd& end) noexcept;
@@ -231,7 +257,7 @@ private:
     static constexpr std::uint16_t kManagementSlot = 0xfff2;
     static constexpr std::uint16_t kLogoutSlot = 0xfff3;
 
-    const SessionConfig config_;
+    SessionConfig config_;  // As configured, but for the recovery level; see distrust_level().
     const EngineLimits limits_;
     DeviceFacts facts_{};
     EngineCounters counters_{};

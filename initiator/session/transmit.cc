@@ -95,6 +95,8 @@ bool Session::put_control(Connection& conn, Instant now) noexcept {
                                                             .expected_stat_sn = acknowledged(conn),
                                                             .referenced_cmd_sn = aborted_cmd_sn_,
                                                             .expected_data_sn = {}});
+    } else if (put_snack(conn, now)) {
+        // Written.
     } else if (conn.keep_alive.wants_ping()) {
         conn.ping_itt = next_auxiliary_itt(kPingSlot);
         ++counters_.nop_sent;
@@ -188,6 +190,8 @@ bool Session::put_command(Connection& conn, Instant now) noexcept {
     task.next_data_sn = DataSn{};
     task.next_r2t_sn = R2tSn{};
     task.r2ts_waiting = 0;
+    task.gap = Gap::None;
+    task.snacks = 0;
     task.received.clear();
     tasks_.set_state(task, TaskState::Sent);
     header.is_final = unsolicited == immediate;

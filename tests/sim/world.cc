@@ -118,6 +118,8 @@ void World::choose_life() {
         std::min(parameters_.max_burst_bytes, static_cast<std::uint32_t>(512 << dice(4)));
     parameters_.initial_r2t = dice(2) == 0;
     parameters_.immediate_data = dice(3) != 0;
+    parameters_.error_recovery_level = static_cast<std::uint8_t>(dice(2));
+    config_.wish.error_recovery_level = static_cast<std::uint8_t>(dice(3) == 0 ? 0 : 1);
     faults_until_ = now_ + static_cast<Micros>(dice(90)) * kSecond;
     next_fault_ = now_ + 2 * kSecond;
     // Some lives know one kind of fault, some know all.
@@ -128,6 +130,11 @@ void World::choose_life() {
     faults_.silent = rate(60);
     faults_.violation = rate(150);
     faults_.corrupt = rate(150);
+    faults_.corrupt_data = rate(40);
+    faults_.lose = rate(60);
+    faults_.refuse_data = rate(20);
+    faults_.acknowledge = rate(3);
+    faults_.refuse_snack = rate(10);
     faults_.reject = rate(80);
     faults_.ping = rate(8);
     faults_.async = rate(80);

@@ -62,7 +62,7 @@ TEST(Config, EveryKeyIsTaken) {
         "header_digest = \"require\"\ndata_digest = \"never\"\nublk_id = 4\n"
         "[attachment.a.timers]\nreplacement = \"forever\"\nnop_interval = \"500ms\"\n"
         "[attachment.a.negotiation]\ninitial_r2t = true\nmax_burst = \"256KiB\"\n"
-        "first_burst = 65536\nmax_outstanding_r2t = 1\n",
+        "first_burst = 65536\nmax_outstanding_r2t = 1\nerror_recovery_level = 1\n",
         "file");
     ASSERT_TRUE(config) << config.error().sentence;
     EXPECT_EQ(config->socket, "/run/x.sock");
@@ -88,6 +88,7 @@ TEST(Config, EveryKeyIsTaken) {
     EXPECT_EQ(a.tuning.wish.header_digest, initiator::DigestWish::Require);
     EXPECT_EQ(a.tuning.wish.max_burst_bytes, 256U * 1024);
     EXPECT_TRUE(a.tuning.wish.initial_r2t);
+    EXPECT_EQ(a.tuning.wish.error_recovery_level, 1);
 }
 
 struct BadConfig {
@@ -147,6 +148,8 @@ TEST(Config, EveryMistakeNamesItsLineAndTheRemedy) {
         {attachment("[attachment.swap0.negotiation]\nmax_burst = 100\n"), "file:4:", "512"},
         {attachment("[attachment.swap0.negotiation]\nmax_outstanding_r2t = 9\n"),
          "file:4:", "from 1 to 8"},
+        {attachment("[attachment.swap0.negotiation]\nerror_recovery_level = 2\n"),
+         "file:4:", "from 0 to 1"},
         {"[attachment.x]\nurl = \"iscsi://u%p@h/iqn.a/1\"\n", "file:2:", "password_file"},
         {"[attachment.x]\nurl = \"iscsi://h\"\n", "file:2:", "discover"},
         {attachment("depth = 128\nrequest_size = \"4MiB\"\n") + "", "no error", ""},
