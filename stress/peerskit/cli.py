@@ -59,6 +59,7 @@ def parser():
                      help="of the attachment; docs/configuration.md")
     one.add_argument("--sabotage", choices=SABOTAGES, help="the run must not be good then")
     one.add_argument("--json", metavar="FILE", help="write the report")
+    one.add_argument("--keep", metavar="DIR", help="put the logs of all programs there")
     one.add_argument("--holdfast-bin", metavar="DIR", help="default: the newest build")
     return top
 
@@ -104,6 +105,7 @@ def options_of(arguments):
         sabotage=arguments.sabotage,
         settings=tuple(arguments.set),
         holdfast_bin=arguments.holdfast_bin,
+        keep=arguments.keep,
     )
 
 

@@ -39,7 +39,8 @@ class Kind:
     """A target as a row of the list. `make(wish, net, folder, progress)` is a context manager.
 
     `sleeps_s`: how long it does nothing of its own accord between a cut and its first answer, as
-    seen with strace; no initiator can be quicker.
+    seen with strace; no initiator can be quicker. `pretends`: it agrees to several connections and
+    makes a session of each, so it is to be served with one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Kind:
     connections_max: int
     make: object
     sleeps_s: float = 0.0
+    pretends: bool = False
 
     def agreed(self, erl, connections):
         """What it can agree to when so much is asked for."""
@@ -147,8 +149,7 @@ ALL = {
         Kind("lio", "the kernel's target (6.12) in a guest, on a RAM disk", 2, 8, make_lio),
         # One second in a login that ends an older session, one in a LOGICAL UNIT RESET.
         Kind("istgt", "istgt, a file", 0, 4, make_istgt, sleeps_s=2.0),
-        # Agrees to several connections and opens a session for each.
-        Kind("tgt", "tgt, a file", 0, 1, make_tgt),
+        Kind("tgt", "tgt, a file", 0, 1, make_tgt, pretends=True),
     )
 }
 

@@ -5,6 +5,7 @@ Everything lives in a network namespace of its own and in one folder in memory.
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ from . import cables, fio, holdfast, judge, peers, stalls
 PROXY_PORT = 3260
 TICK_S = 0.05
 SHM = Path("/dev/shm")
+LOGS = ("holdfastd.log", "proxy.log", "fio.err", "fio.json", "console.log")
 STEPS = ("accepted", "full")
 FOLDER_PREFIX = "hfpeers-"
 
@@ -46,6 +48,7 @@ class Options:
     sabotage: str | None = None
     settings: tuple = ()  # more keys of the attachment, KEY=VALUE
     holdfast_bin: str | None = None
+    keep: str | None = None  # folder for the logs
 
     @property
     def disk_mib(self):
@@ -95,6 +98,7 @@ class Run:
             shm = str(SHM) if SHM.is_dir() else None
             self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=shm))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            stack.callback(self._keep_logs)
             net = stack.enter_context(network.Network())
             stack.enter_context(net.entered())
             self.target = stack.enter_context(self._make_target(net))
@@ -111,9 +115,22 @@ class Run:
         report["target_says"] |= peers.says_ended(self.target)
         return report
 
+    def _keep_logs(self):
+        if self.options.keep:
+            wanted = Path(self.options.keep)
+            wanted.mkdir(parents=True, exist_ok=True)
+            for name in LOGS:
+                with contextlib.suppress(OSError):
+                    shutil.copy(self.folder / name, wanted / name)
+            events = self.cables.events if self.cables else []
+            lines = [json.dumps(event) + "\n" for event in events]
+            (wanted / "proxy-events.json").write_text("".join(lines))
+
     def _make_target(self, net):
         options = self.options
         erl, connections = self.kind.agreed(options.erl, options.connections)
+        if self.kind.pretends:
+            connections = options.connections
         wish = peers.Wish(
             initiator=holdfast.INITIATOR,
             size_mib=options.disk_mib,

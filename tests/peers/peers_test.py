@@ -153,6 +153,13 @@ class Judging(unittest.TestCase):
         demands = run.demands(options, peers.ALL["tgt"])
         self.assertEqual((demands.erl, demands.connections), (0, 1))
 
+    def test_a_pretender_is_asked_for_what_it_pretends(self):
+        # Goal: tgt agrees to four connections, so that Holdfast has to see through it.
+        wish = peers.Wish(initiator="iqn.a", size_mib=1, connections=4)
+        made = peers.make_tgt(wish, None, None, None)
+        self.assertEqual(made.parameters["MaxConnections"], "4")
+        self.assertTrue(peers.ALL["tgt"].pretends)
+
 
 class Stalls(unittest.TestCase):
     def test_answers_already_taken_in_do_not_end_a_gap(self):
