@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .places import PROJECT  # noqa: F401  (makes `rigkit` and `targets` importable)
 import targets as system_targets
-from rigkit import network
+from rigkit import lio, network
 from rigkit import targets as rig_targets
 from rigkit.aptsource import SourceMissing
 from rigkit.hostpkg import HostError
@@ -51,6 +51,8 @@ def parser():
     one.add_argument("--time2wait", type=int, metavar="S", help="what the target wishes")
     one.add_argument("--no-digests", action="store_true", help="default: CRC32C is required")
     one.add_argument("--shuffle", action="store_true", help="data out of order, where it can be")
+    one.add_argument("--chap", action="store_true", help="the target asks who we are")
+    one.add_argument("--backstore", choices=lio.BACKSTORES, default="ram", help="of lio")
     one.add_argument("--median-limit", type=_seconds, default=0.1, metavar="S",
                      help="from cut to completion beyond Time2Wait, median (0.1)")
     one.add_argument("--stall-limit", type=_seconds, metavar="S",
@@ -100,6 +102,8 @@ def options_of(arguments):
         digests=not arguments.no_digests,
         time2wait_s=arguments.time2wait,
         data_in_order=not arguments.shuffle,
+        chap=arguments.chap,
+        backstore=arguments.backstore,
         stall_max_s=stall,
         median_beyond_s=arguments.median_limit,
         sabotage=arguments.sabotage,

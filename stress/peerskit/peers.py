@@ -14,6 +14,7 @@ from rigkit import lio, paths
 
 PORT = system_targets.PORT_LAST  # Of targets on loopback; the namespace is ours alone.
 START_LIMIT_S = 15
+CHAP_USER, CHAP_SECRET = "peer", "sixteen-at-least"  # of a run's own target alone
 
 
 class PeerError(Exception):
@@ -31,6 +32,8 @@ class Wish:
     digests: bool = True
     time2wait_s: int | None = None  # None: the target's own default
     data_in_order: bool = True
+    chap: bool = False
+    backstore: str = "ram"
     holdfast_bin: str | None = None
 
 
@@ -80,6 +83,8 @@ class Ram(system_targets.Target):
             words += ["--time2wait", wish.time2wait_s]
         if not wish.data_in_order:
             words.append("--shuffle")
+        if wish.chap:
+            words += ["--chap", f"{CHAP_USER}%{CHAP_SECRET}"]
         return [str(word) for word in words]
 
     @property
@@ -112,6 +117,11 @@ def says_ended(target):
     return {}
 
 
+def chap_of(wish):
+    """The credentials as the system tests' targets want them."""
+    return system_targets.Chap(CHAP_USER, CHAP_SECRET) if wish.chap else None
+
+
 def make_ram(wish, net, folder, progress):
     return Ram(PORT, wish)
 
@@ -121,13 +131,15 @@ def make_tgt(wish, net, folder, progress):
     if wish.time2wait_s is not None:
         parameters["DefaultTime2Wait"] = str(wish.time2wait_s)
     digest = "offer" if wish.digests else None
-    return system_targets.Tgt(PORT, size_mib=wish.size_mib, digest=digest, parameters=parameters)
+    return system_targets.Tgt(
+        PORT, size_mib=wish.size_mib, digest=digest, parameters=parameters, chap=chap_of(wish)
+    )
 
 
 def make_istgt(wish, net, folder, progress):
     if wish.time2wait_s is not None:
         raise PeerError("istgt keeps its own Time2Wait of 2 s")
-    return system_targets.Istgt(PORT, size_mib=wish.size_mib)
+    return system_targets.Istgt(PORT, size_mib=wish.size_mib, chap=chap_of(wish))
 
 
 def make_lio(wish, net, folder, progress):
@@ -137,6 +149,8 @@ def make_lio(wish, net, folder, progress):
         erl=wish.erl,
         connections=wish.connections,
         data_in_order=wish.data_in_order,
+        backstore=wish.backstore,
+        chap=(CHAP_USER, CHAP_SECRET) if wish.chap else None,
         **({} if wish.time2wait_s is None else {"time2wait_s": wish.time2wait_s}),
     )
     return lio.Lio(rig_image.ensure(progress), net, folder, settings)

@@ -35,7 +35,7 @@ CHUNK_BYTES = 256 * 1024
 BACKLOG = 64
 KEYS = (
     *("ErrorRecoveryLevel", "MaxConnections", "DefaultTime2Wait", "DefaultTime2Retain"),
-    *("HeaderDigest", "DataDigest", "DataPDUInOrder", "DataSequenceInOrder"),
+    *("HeaderDigest", "DataDigest", "DataPDUInOrder", "DataSequenceInOrder", "AuthMethod"),
 )
 
 # What the keys that wire.DEFAULTS does not know are worth when nobody says anything. Section 13.

@@ -43,6 +43,8 @@ class Options:
     digests: bool = True
     time2wait_s: int | None = None
     data_in_order: bool = True
+    chap: bool = False
+    backstore: str = "ram"  # LIO's alone
     stall_max_s: float | None = None
     median_beyond_s: float = 0.1
     sabotage: str | None = None
@@ -139,6 +141,8 @@ class Run:
             digests=options.digests,
             time2wait_s=options.time2wait_s,
             data_in_order=options.data_in_order,
+            chap=options.chap,
+            backstore=options.backstore,
             holdfast_bin=options.holdfast_bin,
         )
         return self.kind.make(wish, net, self.folder, self.progress)
@@ -155,12 +159,18 @@ class Run:
 
     def _load_and_report(self):
         options = self.options
-        url = f"iscsi://{network.HOST_ADDRESS}:{PROXY_PORT}/{self.target.iqn}/{self.target.lun}"
+        portal = f"{network.HOST_ADDRESS}:{PROXY_PORT}"
+        url = f"iscsi://{portal}/{self.target.iqn}/{self.target.lun}"
         digests = options.digests and options.sabotage != "mismatch"
         more = options.settings
         if not options.data_in_order:
             more += ("negotiation.data_pdu_in_order=false",)
             more += ("negotiation.data_sequence_in_order=false",)
+        if options.chap:
+            secret = self.folder / "secret"
+            secret.touch(mode=0o600)
+            secret.write_text(peers.CHAP_SECRET + "\n")
+            more += (f"user={peers.CHAP_USER}", f"password_file={secret}")
         keys = holdfast.settings(options.erl, options.connections, digests, more=more)
         self.daemon.attach(url, keys)
         before = self.daemon.status()

@@ -61,9 +61,9 @@ class Settings:
 
 
 # `set_to FILE VALUE` ends the guest when the kernel refuses: a target that is not what was asked
-# for would be measured for it.
+# for would be measured for it. No newline: in a name or a secret it would count.
 SCRIPT = """
-set_to() { echo "$2" >"$1" 2>/dev/null || give_up "LIO refuses $2 in $1"; }
+set_to() { printf %s "$2" >"$1" 2>/dev/null || give_up "LIO refuses $2 in $1"; }
 modprobe -a configfs target_core_mod target_core_file iscsi_target_mod ||
     give_up "the guest's kernel has no LIO"
 mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
