@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .places import PROJECT  # noqa: F401  (makes `rigkit` and `targets` importable)
 import targets as system_targets
-from rigkit import lio, network
+from rigkit import lio
 from rigkit import targets as rig_targets
 from rigkit.aptsource import SourceMissing
 from rigkit.hostpkg import HostError
@@ -159,8 +159,7 @@ def run_scenario(arguments):
         raise peers.PeerError(absent)
     if arguments.json and not Path(arguments.json).resolve().parent.is_dir():
         raise peers.PeerError(f"the folder of {arguments.json} does not exist")
-    network.sweep_leftovers()
-    peers.in_memory()
+    run.sweep_leftovers()
     report = run.Run(options, Progress(f"{options.scenario}/{options.target}")).carry_out()
     complaints = judge.complaints(report, run.demands(options, kind))
     if arguments.json:

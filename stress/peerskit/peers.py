@@ -3,9 +3,7 @@
 import json
 import os
 import socket
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from .places import PROJECT  # noqa: F401  (makes `targets` and `rigkit` importable)
 import targets as system_targets
@@ -175,8 +173,3 @@ def check(kind):
     missing = {"tgt": system_targets.Tgt, "istgt": system_targets.Istgt}.get(kind.name)
     if missing is not None and (why := missing.missing()):
         raise PeerError(why)
-
-
-def in_memory():
-    """Makes the system tests' targets keep their disks in memory."""
-    tempfile.tempdir = "/dev/shm" if Path("/dev/shm").is_dir() else None

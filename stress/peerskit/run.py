@@ -85,6 +85,30 @@ def tail_s(options):
     return max(4.0, options.cut_every)
 
 
+def make_folder():
+    """A folder in memory whose name says which process it belongs to."""
+    prefix = f"{FOLDER_PREFIX}{processes.owner_tag()}-"
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=SHM if SHM.is_dir() else None))
+
+
+@contextlib.contextmanager
+def temporary_files_in(folder):
+    """What makes temporary files meanwhile, such as the system tests' targets, makes them there."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def sweep_leftovers():
+    """Removes what killed runs left behind: namespaces with their processes, folders."""
+    network.sweep_leftovers()
+    for folder in SHM.glob(f"{FOLDER_PREFIX}*"):
+        if not processes.is_alive(network.owner_of(folder.name.removeprefix(FOLDER_PREFIX))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Run:
     """Carries out one run. `carry_out()` returns the report."""
 
@@ -97,9 +121,9 @@ class Run:
 
     def carry_out(self):
         with contextlib.ExitStack() as stack:
-            shm = str(SHM) if SHM.is_dir() else None
-            self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=shm))
+            self.folder = make_folder()
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            stack.enter_context(temporary_files_in(self.folder))
             stack.callback(self._keep_logs)
             net = stack.enter_context(network.Network())
             stack.enter_context(net.entered())
