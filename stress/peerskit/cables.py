@@ -24,7 +24,7 @@ class Cables:
     def __init__(self, listen, target, seed, folder):
         self.words = [f"{listen[0]}:{listen[1]}", f"{target[0]}:{target[1]}", str(seed)]
         self.log = folder / "proxy.log"
-        self.process = None
+        self.process = self.reader = None
         self.events = []
         self._news = threading.Condition()
 
@@ -38,12 +38,16 @@ class Cables:
                 stderr=log,
                 text=True,
             )
-        threading.Thread(target=self._read, daemon=True).start()
-        self._wait_for({"listening"}, 0, START_LIMIT_S)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        self.wait_for({"listening"}, 0, START_LIMIT_S)
         return self
 
     def __exit__(self, *exception):
         processes.stop(self.process)
+        self.reader.join()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     def _read(self):
         for line in self.process.stdout:
@@ -53,7 +57,8 @@ class Cables:
         with self._news:
             self._news.notify_all()
 
-    def _wait_for(self, names, start, limit_s=ANSWER_LIMIT_S):
+    def wait_for(self, names, start=0, limit_s=ANSWER_LIMIT_S):
+        """The first report of one of these names, from the `start`-th report on."""
         deadline = time.monotonic() + limit_s
         with self._news:
             while True:
@@ -72,12 +77,12 @@ class Cables:
         """Cuts one connection; False when none had finished its login."""
         start = len(self.events)
         self.tell("cut")
-        return self._wait_for({"cut", "nothing to cut"}, start)["event"] == "cut"
+        return self.wait_for({"cut", "nothing to cut"}, start)["event"] == "cut"
 
     def stall(self, seconds):
         start = len(self.events)
         self.tell(f"stall {seconds}")
-        self._wait_for({"stalled"}, start)
+        self.wait_for({"stalled"}, start)
 
     def told(self, name):
         """All reports of one kind so far."""

@@ -8,7 +8,7 @@ Lines on standard input:
     stall SECONDS        hands nothing on for so long
     damage in|out EVERY  of the connections that log in from now on, one data PDU of so many
 Lines on standard output, JSON, each with `at` (seconds of Unix time):
-    {"event": "listening"}, {"event": "accepted", "link": N},
+    {"event": "listening", "port": N}, {"event": "accepted", "link": N},
     {"event": "full", "link": N, "agreed": {key: value}}  when a login has ended well,
     {"event": "closed", "link": N, "was_full": true},
     {"event": "cut", "link": N} or {"event": "nothing to cut"}, {"event": "stalled"},
@@ -109,7 +109,7 @@ class Proxy:
         self.calls[descriptor] = [call, arguments, events]
 
     def run(self):
-        say("listening")
+        say("listening", port=self.listener.getsockname()[1])
         while not self.is_over:
             for descriptor, events in self.poller.poll():
                 # Gone when something before it in this round has closed it.
