@@ -13,6 +13,9 @@ from rigkit import processes
 START_LIMIT_S = 15
 ANSWER_LIMIT_S = 15
 
+# The reports that mark the way back after a cut, in their order.
+STEPS = ("accepted", "full", "request")
+
 
 class CableError(Exception):
     """The proxy did not start or does not answer."""
@@ -103,14 +106,19 @@ def peak(events):
 
 
 def steps_after(events, cut_at):
-    """Seconds from a cut to the next connection, and to the end of the next login. Pure.
+    """Seconds from a cut to the next connection, the end of its login, its first request. Pure.
 
     With several connections that is the cut one's replacement, as long as one is cut at a time.
+    `waited`: how much of the login the target took.
     """
     steps = {}
     for event in events:
-        if event["at"] > cut_at and event["event"] in ("accepted", "full", "cut"):
-            if event["event"] == "cut":
-                break
+        if event["at"] <= cut_at:
+            continue
+        if event["event"] == "cut":
+            break
+        if event["event"] in STEPS:
             steps.setdefault(event["event"], event["at"] - cut_at)
+        if "waited" in event:
+            steps.setdefault("waited", event["waited"])
     return steps

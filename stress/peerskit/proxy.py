@@ -9,7 +9,9 @@ Lines on standard input:
     damage in|out EVERY  of the connections that log in from now on, one data PDU of so many
 Lines on standard output, JSON, each with `at` (seconds of Unix time):
     {"event": "listening", "port": N}, {"event": "accepted", "link": N},
-    {"event": "full", "link": N, "agreed": {key: value}}  when a login has ended well,
+    {"event": "full", "link": N, "agreed": {key: value}, "waited": SECONDS}  when a login has ended
+                         well; so long the target let the initiator wait in it,
+    {"event": "request", "link": N}                       the first READ or WRITE is sent,
     {"event": "closed", "link": N, "was_full": true},
     {"event": "cut", "link": N} or {"event": "nothing to cut"}, {"event": "stalled"},
     {"event": "damaged", "link": N, "pdus": N}            when such a link is closed
@@ -29,7 +31,7 @@ import time
 
 from places import PROJECT  # noqa: F401  (makes `wire` importable)
 import wire
-from corrupter import Corrupter
+from framer import Corrupter, Scout
 
 CHUNK_BYTES = 256 * 1024
 BACKLOG = 64
@@ -65,6 +67,8 @@ class Link:
         self.sides[False].is_connected = False
         self.login = wire.Connection([])
         self.is_full = False
+        self.asked_at, self.waited_s = time.monotonic(), 0.0
+        self.scout = None
         self.corrupters = {}
 
     def other(self, side):
@@ -72,6 +76,11 @@ class Link:
 
     def watch_login(self, from_initiator, chunk):
         """Reads along until the login has ended."""
+        now = time.monotonic()
+        if from_initiator:
+            self.asked_at = now
+        else:
+            self.waited_s += now - self.asked_at
         self.login.streams[from_initiator].bytes += chunk
         self.login.cut(from_initiator)
         if not self.login.is_full_feature:
@@ -168,16 +177,23 @@ class Proxy:
         if not link.is_full:
             if link.watch_login(from_initiator, chunk):
                 self.on_full(link)
-        elif corrupter := link.corrupters.get(from_initiator):
+            return
+        if link.scout and from_initiator:
+            link.scout.pass_on(chunk)
+            if link.scout.has_found:
+                say("request", link=link.number)
+                link.scout = None
+        if corrupter := link.corrupters.get(from_initiator):
             corrupter.pass_on(chunk)
 
     def on_full(self, link):
         agreed = link.agreed()
         digests = (agreed["HeaderDigest"] == "CRC32C", agreed["DataDigest"] == "CRC32C")
+        link.scout = Scout(*digests)
         for direction, every in self.damage.items():
             seed = self.random.randrange(1 << 30)
             link.corrupters[direction == "out"] = Corrupter(every, *digests, seed)
-        say("full", link=link.number, agreed=agreed)
+        say("full", link=link.number, agreed=agreed, waited=link.waited_s)
 
     @staticmethod
     def flush(side):

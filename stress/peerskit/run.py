@@ -22,7 +22,13 @@ PROXY_PORT = 3260
 TICK_S = 0.05
 SHM = Path("/dev/shm")
 LOGS = ("holdfastd.log", "proxy.log", "fio.err", "fio.json", "console.log")
-STEPS = ("accepted", "full")
+# Reports of the proxy after a cut -> their names in the report.
+WAYS = {
+    "accepted": "to_connect",
+    "waited": "login_answers",
+    "full": "to_login",
+    "request": "to_request",
+}
 FOLDER_PREFIX = "hfpeers-"
 
 
@@ -289,7 +295,7 @@ def build_report(*, options, completions, events, counters, fio_figures, mismatc
     longest = timeline.longest()
     damaged = sum(event["pdus"] for event in events if event["event"] == "damaged")
     steps = [cables.steps_after(events, at) for at in cuts]
-    connects, logins = ([step[name] for step in steps if name in step] for name in STEPS)
+    ways = {name: [step[name] for step in steps if name in step] for name in WAYS}
     return {
         "target": options.target,
         "options": dataclasses.asdict(options),
@@ -302,8 +308,7 @@ def build_report(*, options, completions, events, counters, fio_figures, mismatc
         "damaged": damaged,
         "unrecovered": recoveries.count(None),
         "recovery_s": stalls.summary([each for each in recoveries if each is not None]),
-        "to_connect_s": stalls.summary(connects),
-        "to_login_s": stalls.summary(logins),
+        **{f"{WAYS[name]}_s": stalls.summary(values) for name, values in ways.items()},
         "recoveries_s": [each and round(each, 3) for each in recoveries],
         "stall_max_s": longest and round(longest.seconds, 3),
         "completions_logged": len(completions),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "stress"))
 
-from peerskit import cables, cli, corrupter, fio, holdfast, judge, peers, run, stalls  # noqa: E402
+from peerskit import cables, cli, fio, framer, holdfast, judge, peers, run, stalls  # noqa: E402
 from rigkit import lio, targets  # noqa: E402
 import wire  # noqa: E402  (peerskit has made it importable)
 
@@ -42,7 +42,7 @@ def events(*pieces, agreed=None):
 
 
 ONE_CUT = ((0.5, "accepted", 1), (0.6, "full", 1), (10.0, "cut", 1), (10.0, "closed", 1),
-           (12.001, "accepted", 2), (12.02, "full", 2))
+           (12.001, "accepted", 2), (12.02, "full", 2), (12.03, "request", 2))
 
 
 def report_of(times, reports=ONE_CUT, **changes):
@@ -226,6 +226,7 @@ class Cables(unittest.TestCase):
         steps = cables.steps_after(events(*ONE_CUT), 10.0)
         self.assertAlmostEqual(steps["accepted"], 2.001)
         self.assertAlmostEqual(steps["full"], 2.02)
+        self.assertAlmostEqual(steps["request"], 2.03)
         second = (*ONE_CUT[:4], (11.0, "cut", 2), (12.0, "full", 3))
         self.assertEqual(cables.steps_after(events(*second), 10.0), {})
 
@@ -248,7 +249,7 @@ class Damage(unittest.TestCase):
         sizes = [0, 512, 13, 4096, 1, 0, 700] * 6
         for header_digest, data_digest in ((True, True), (False, True)):
             for step in (1, 7, 48, 1000, 10**6):
-                bent = corrupter.Corrupter(3, header_digest, data_digest, seed=step)
+                bent = framer.Corrupter(3, header_digest, data_digest, seed=step)
                 stream = bytearray().join(
                     pdu(wire.DATA_IN, random.Random(n).randbytes(size), header_digest, data_digest)
                     for n, size in enumerate(sizes)
@@ -264,6 +265,26 @@ class Damage(unittest.TestCase):
                     faults += seen.take(header_digest, data_digest).faults
                 self.assertGreater(bent.damaged, 0)
                 self.assertEqual(faults, ["data digest is wrong"] * bent.damaged)
+
+
+class FirstRequest(unittest.TestCase):
+    def test_a_probe_is_no_request(self):
+        # Goal: INQUIRY and its like, Data-Out and pings pass; the first WRITE(16) is found at
+        # every split of the stream.
+        def command(cdb, data=b""):
+            raw = bytearray(pdu(wire.SCSI_COMMAND, data, True, True))
+            raw[32] = cdb
+            return bytes(raw)
+
+        probe = command(0x12) + command(0x9E) + pdu(wire.DATA_OUT, bytes([0x8A]) * 99, True, True)
+        probe += pdu(wire.NOP_OUT, b"", True, True)
+        for step in (1, 13, 48, 1000):
+            scout = framer.Scout(True, True)
+            for at in range(0, len(probe), step):
+                scout.pass_on(bytearray(probe[at : at + step]))
+            self.assertFalse(scout.has_found)
+            scout.pass_on(bytearray(command(0x8A, b"data")))
+            self.assertTrue(scout.has_found)
 
 
 class Wishes(unittest.TestCase):
