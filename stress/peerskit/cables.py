@@ -77,7 +77,7 @@ class Cables:
         self.process.stdin.flush()
 
     def cut(self):
-        """Cuts one connection; False when none had finished its login."""
+        """Cuts one connection; False when none had carried a request yet."""
         start = len(self.events)
         self.tell("cut")
         return self.wait_for({"cut", "nothing to cut"}, start)["event"] == "cut"

@@ -4,7 +4,7 @@
 usage: proxy.py LISTEN_HOST:PORT TARGET_HOST:PORT SEED
 
 Lines on standard input:
-    cut                  resets, both ways, one of the connections that have finished their login
+    cut                  resets, both ways, one of the connections that have carried a request
     stall SECONDS        hands nothing on for so long
     damage in|out EVERY  of the connections that log in from now on, one data PDU of so many
 Lines on standard output, JSON, each with `at` (seconds of Unix time):
@@ -68,7 +68,8 @@ class Link:
         self.login = wire.Connection([])
         self.is_full = False
         self.asked_at, self.waited_s = time.monotonic(), 0.0
-        self.scout = None
+        self.scout = None  # while no request has been seen
+        self.is_serving = False
         self.corrupters = {}
 
     def other(self, side):
@@ -182,7 +183,7 @@ class Proxy:
             link.scout.pass_on(chunk)
             if link.scout.has_found:
                 say("request", link=link.number)
-                link.scout = None
+                link.scout, link.is_serving = None, True
         if corrupter := link.corrupters.get(from_initiator):
             corrupter.pass_on(chunk)
 
@@ -264,11 +265,11 @@ class Proxy:
                 say("not understood", words=words)
 
     def cut(self):
-        grown = [link for link in self.links if link.is_full]
-        if not grown:
+        serving = [link for link in self.links if link.is_serving]
+        if not serving:
             say("nothing to cut")
             return
-        link = self.random.choice(grown)
+        link = self.random.choice(serving)
         say("cut", link=link.number)
         self.reset(link)
 

@@ -24,6 +24,8 @@ def pdu(opcode, flags, data=b""):
 
 
 LOGIN_REQUEST = pdu(wire.LOGIN, 0x87, KEYS)
+WRITE = bytearray(pdu(wire.SCSI_COMMAND, 0xA0))
+WRITE[32] = 0x8A
 LOGIN_ANSWER = pdu(wire.LOGIN_RESPONSE, 0x87, KEYS)
 
 
@@ -93,6 +95,12 @@ class Proxy(unittest.TestCase):
         self.assertEqual(receive(connection, len(LOGIN_ANSWER)), LOGIN_ANSWER)
         return connection
 
+    def serve(self, connection):
+        """A first request, so that the connection is worth cutting."""
+        connection.sendall(WRITE)
+        self.assertEqual(receive(connection, len(WRITE)), WRITE)
+        return connection
+
     def is_alive(self, connection):
         try:
             connection.sendall(pdu(wire.NOP_OUT, 0x80))
@@ -101,8 +109,8 @@ class Proxy(unittest.TestCase):
             return False
 
     def test_one_of_several_connections_is_cut_both_ways(self):
-        # Goal: exactly one connection past its login is reset, at both ends; the others live on.
-        connections = [self.log_in() for _ in range(4)]
+        # Goal: exactly one connection is reset, at both ends; the others live on.
+        connections = [self.serve(self.log_in()) for _ in range(4)]
         self.assertTrue(self.cables.cut())
         alive = [self.is_alive(each) for each in connections]
         self.assertEqual(sorted(alive), [False, True, True, True])
@@ -111,7 +119,7 @@ class Proxy(unittest.TestCase):
         self.assertEqual(cables.peak(self.cables.events), 4)
         self.assertEqual(self.target.endings.get(timeout=LIMIT_S), "reset")
 
-    def test_a_connection_in_its_login_is_not_cut(self):
+    def test_a_connection_that_serves_nothing_yet_is_not_cut(self):
         # Goal: a cut hits a session, not an attempt to make one.
         early = self.connect()
         early.sendall(LOGIN_REQUEST[:20])
@@ -119,6 +127,9 @@ class Proxy(unittest.TestCase):
         self.assertFalse(self.cables.cut())
         early.sendall(LOGIN_REQUEST[20:])
         self.assertEqual(receive(early, len(LOGIN_ANSWER)), LOGIN_ANSWER)
+        self.assertTrue(self.is_alive(early))
+        self.assertFalse(self.cables.cut())
+        self.serve(early)
         self.assertTrue(self.cables.cut())
 
     def test_the_report_tells_what_was_agreed(self):
