@@ -146,7 +146,8 @@ def summary(report, complaints):
         f", max {_text(times['max'], ' s')}"
         + ("" if beyond is None else f"; median {beyond * 1000:.0f} ms beyond Time2Wait"),
         f"medians on the way: connected {_text(report['to_connect_s']['median'], ' s')}, logged in "
-        f"{_text(report['to_login_s']['median'], ' s')}, first request sent "
+        f"{_text(report['to_login_s']['median'], ' s')} (the target's answers "
+        f"{_text(report['login_answers_s']['median'], ' s')}), first request sent "
         f"{_text(report['to_request_s']['median'], ' s')}",
         f"longest stall {_text(report['stall_max_s'], ' s')}",
     ]
