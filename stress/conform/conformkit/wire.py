@@ -60,6 +60,7 @@ class Pdu:
     padding: bytes
     faults: list  # What was wrong with its frame.
     in_login: bool = False
+    order: int = 0  # Place among all PDUs of the recording, where several connections are read.
 
     @property
     def opcode(self):
@@ -142,6 +143,7 @@ class Connection:
         self.pdus = []
         self.offered, self.answered = {}, {}
         self.is_full_feature = False
+        self.is_cut = False  # The target or the judge cut it off, so that a part may be missing.
         self.begins_full_feature_at = None
         self.streams = {True: Stream(True), False: Stream(False)}
         for sent, data in chunks:
@@ -155,10 +157,14 @@ class Connection:
                                           agreed("DataDigest") == "CRC32C")
             if pdu is None:
                 return
-            pdu.in_login = not self.is_full_feature
-            self.pdus.append(pdu)
-            if pdu.opcode in (LOGIN, LOGIN_RESPONSE):
-                self.note_login(pdu)
+            self.note(pdu)
+
+    def note(self, pdu):
+        """Takes a whole PDU of either side into the record."""
+        pdu.in_login = not self.is_full_feature
+        self.pdus.append(pdu)
+        if pdu.opcode in (LOGIN, LOGIN_RESPONSE):
+            self.note_login(pdu)
 
     def note_login(self, pdu):
         into = self.offered if pdu.sent else self.answered
