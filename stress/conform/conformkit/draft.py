@@ -1,0 +1,72 @@
+"""A PDU of the target while it is being written."""
+
+from . import vocabulary, wire
+
+
+class Draft:
+    """Header and data, with the lengths that go on the wire and the damage done to the digests."""
+
+    def __init__(self, name, **fields):
+        self.name = name
+        self.bhs = bytearray(wire.BHS_BYTES)
+        self.bhs[0] = vocabulary.PDUS[name]
+        self.bhs[1] = 0x80
+        self.data = b""
+        self.length = None  # DataSegmentLength, when it is to differ from the data.
+        self.padding = 0
+        self.damage = set()
+        self.given = set()  # Fields that were set on purpose and are not filled in.
+        for field, value in fields.items():
+            if field == "data":
+                self.data = value
+            else:
+                self.set(field, value)
+
+    def set(self, field, value):
+        """Sets a named field, or `bN` for byte N of the header."""
+        self.given.add(field)
+        vocabulary.put(self.bhs, self.place_of(field), value)
+
+    def get(self, field):
+        return vocabulary.get(self.bhs, self.place_of(field))
+
+    def place_of(self, field):
+        if field[0] == "b" and field[1:].isdigit():
+            return (int(field[1:]), 1, 0xff)
+        return vocabulary.FIELDS[self.name][field]
+
+    @property
+    def counts_status(self):
+        """Whether it takes a StatSN. Section 11."""
+        if self.name == "R2T" or (self.name == "DATA_IN" and not self.bhs[1] & 1):
+            return False
+        return not (self.name == "NOP_IN" and self.get("itt") == wire.NO_TAG)
+
+    def as_pdu(self):
+        bhs = bytearray(self.bhs)
+        bhs[5:8] = self.announced().to_bytes(3, "big")
+        return wire.Pdu(False, bytes(bhs), bytes(self.data), b"", [])
+
+    def announced(self):
+        return len(self.data) if self.length is None else self.length
+
+    def encode(self, header_digest, data_digest):
+        bhs = bytearray(self.bhs)
+        bhs[5:8] = self.announced().to_bytes(3, "big")
+        parts = [bytes(bhs)]
+        if header_digest:
+            parts.append(digest_of(bhs, "header_digest" in self.damage))
+        body = self.data + bytes([self.padding]) * (-len(self.data) % 4)
+        parts.append(body)
+        if data_digest and body:
+            parts.append(digest_of(body, "data_digest" in self.damage))
+        return b"".join(parts)
+
+
+def digest_of(data, is_damaged):
+    value = wire.crc32c(data) ^ (0x00100000 if is_damaged else 0)
+    return value.to_bytes(4, "little")
+
+
+def text_of(pairs):
+    return b"".join(f"{key}={value}".encode() + b"\0" for key, value in pairs)
