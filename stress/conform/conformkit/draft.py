@@ -15,6 +15,7 @@ class Draft:
         self.length = None  # DataSegmentLength, when it is to differ from the data.
         self.padding = 0
         self.damage = set()
+        self.was_sent = False
         self.given = set()  # Fields that were set on purpose and are not filled in.
         for field, value in fields.items():
             if field == "data":
@@ -42,10 +43,11 @@ class Draft:
             return False
         return not (self.name == "NOP_IN" and self.get("itt") == wire.NO_TAG)
 
-    def as_pdu(self):
+    def as_pdu(self, has_digests=False):
         bhs = bytearray(self.bhs)
         bhs[5:8] = self.announced().to_bytes(3, "big")
-        return wire.Pdu(False, bytes(bhs), bytes(self.data), b"", [])
+        return wire.Pdu(False, bytes(bhs), bytes(self.data), b"",
+                        sorted(self.damage) if has_digests else [])
 
     def announced(self):
         return len(self.data) if self.length is None else self.length

@@ -37,7 +37,7 @@ class Initiator:
         if words is None:
             return None
         given = {"url": url, "size": str(size), "file": file, "kind": kind,
-                 "portal": url.split("/")[2].rpartition("@")[2],
+                 "discovery": "/".join(url.split("/")[:3]),
                  "blocks": str(size // 512)}
         return [word.format_map(given) for word in words]
 
@@ -71,7 +71,7 @@ def holdfast():
         {"read": [program, "read", "{url}", "--length", "{size}", *once],
          "write": [program, "write", "{url}", *once],
          "verify": [program, "verify", "{url}", "--length", "{size}", *once],
-         "discover": [program, "discover", "{portal}"],
+         "discover": [program, "discover", "{discovery}"],
          "inquiry": [program, "read", "{url}", "--length", "512", *once]},
         ("read", "write"),
         mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"))
@@ -83,7 +83,7 @@ def libiscsi():
         {"read": ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=512", "count={blocks}",
                   "if={url}", "of={file}"],
          "write": ["qemu-io", "-f", "raw", "-c", "write -s {file} 0 {size}", "{url}"],
-         "discover": ["iscsi-ls", "iscsi://{portal}"],
+         "discover": ["iscsi-ls", "{discovery}"],
          "inquiry": ["iscsi-inq", "{url}"],
          "verify": None},
         ("read", "write"))

@@ -91,23 +91,28 @@ class Link:
                 vocabulary.put(draft.bhs, vocabulary.FIELDS[draft.name][field],
                                value & 0xffffffff)
 
-    def send(self, draft, counts=True):
-        """Numbers and sends a PDU; `counts`: it advances the StatSN if its kind does."""
+    def send(self, draft):
+        """Numbers and sends a PDU. One that was sent before goes out as it was."""
         if not self.is_open:
             return
+        if draft.was_sent:
+            self.resend(draft)
+            return
+        draft.was_sent = True
         self.fill_numbers(draft)
-        if draft.counts_status and counts and "statsn" not in draft.given:
+        if draft.counts_status and "statsn" not in draft.given:
             self.kept[self.stat_sn] = draft
             self.stat_sn = (self.stat_sn + 1) & 0xffffffff
         # The login's last response still goes without digests: agreed before it is noted.
         is_full = self.record.is_full_feature
         raw = draft.encode(is_full and self.agreed("HeaderDigest") == "CRC32C",
                            is_full and self.agreed("DataDigest") == "CRC32C")
-        self.note(draft.as_pdu())
+        self.note(draft.as_pdu(is_full))
         self.send_raw(raw)
 
     def resend(self, draft):
-        """The same numbers again, for a SNACK; the window is the present one."""
+        """The same numbers again, and nothing damaged."""
+        draft.damage = set()
         raw = draft.encode(self.agreed("HeaderDigest") == "CRC32C",
                            self.agreed("DataDigest") == "CRC32C")
         self.note(draft.as_pdu())

@@ -20,14 +20,14 @@ class Login:
         self.agreed = {}
         self.has_declared = False
         self.unsent = b""
+        self.proposed = set()  # Keys of which the target spoke first.
         settings = target.case.settings
         self.rounds = int(settings.get("extra_rounds", "0"))
         self.chap = None
         if "chap" in settings:
-            challenge = settings.get("challenge")
-            self.chap = negotiation.Chap(
-                settings["chap"] == "mutual", negotiation.binary(challenge) if challenge else None,
-                settings.get("target_secret", negotiation.TARGET_SECRET))
+            self.chap = negotiation.Chap(settings.get("challenge"),
+                                         settings.get("target_secret", negotiation.TARGET_SECRET),
+                                         settings.get("hash"))
 
     @property
     def is_discovery(self):
@@ -44,6 +44,7 @@ class Login:
                 for key, _, value in pairs}
         if self.unsent:
             return self.respond(request, b"")
+        self.proposed = set(self.link.record.answered) - set(self.offered)
         self.offered.update(keys)
         stage = (request.bhs[1] >> 2) & 3
         answers = self.security(keys) if stage == 0 else self.operational(keys)
@@ -87,7 +88,8 @@ class Login:
         wanted = self.target.case.keys
         answers = []
         for key, value in keys.items():
-            if key in ("AuthMethod",) or key.startswith("CHAP_"):
+            is_answer = key in self.proposed or value in ("NotUnderstood", "Reject", "Irrelevant")
+            if is_answer or key == "AuthMethod" or key.startswith("CHAP_"):
                 continue
             answer = negotiation.chosen(key, value, wanted, self.is_discovery)
             if wanted.get(key) == "-":
@@ -95,7 +97,15 @@ class Login:
             if answer is not None:
                 answers.append((key, answer))
                 self.agreed[key] = answer
-        return answers
+        return [(key, self.within_max_burst(value) if key == "FirstBurstLength" else value)
+                for key, value in answers]
+
+    def within_max_burst(self, value):
+        """FirstBurstLength never exceeds MaxBurstLength. Section 13.14."""
+        most = self.agreed.get("MaxBurstLength", "")
+        if value.isdigit() and most.isdigit():
+            return str(min(int(value), int(most)))
+        return value
 
     def refuse(self, request, status):
         response = Draft("LOGIN_RESPONSE", flags=0, status=status)

@@ -1,5 +1,6 @@
 """The ordinary target's side of a login: keys and CHAP. RFC 7143 sections 6, 12 and 13."""
 
+import base64
 import hashlib
 import os
 
@@ -64,7 +65,6 @@ def chap_response(algorithm, identifier, secret, challenge):
 
 def binary(text):
     """The bytes of a binary value, or None. Section 6.1."""
-    import base64
     try:
         if text[:2] in ("0x", "0X"):
             digits = text[2:]
@@ -79,10 +79,14 @@ def binary(text):
 class Chap:
     """The authenticator's side, and when asked the proof of the target."""
 
-    def __init__(self, is_mutual, challenge=None, target_secret=TARGET_SECRET):
-        self.is_mutual = is_mutual
+    def __init__(self, challenge=None, target_secret=TARGET_SECRET, wanted=None):
+        self.wanted = wanted
         self.identifier = 7
-        self.challenge = challenge or os.urandom(16)
+        self.text = challenge or "0x" + os.urandom(16).hex()
+        if "*" in self.text:  # 0xab*512: the digits many times.
+            digits, count = self.text[2:].split("*")
+            self.text = self.text[:2] + digits * int(count)
+        self.challenge = binary(self.text) or b""
         self.target_secret = target_secret
         self.algorithm = None
         self.is_done = False
@@ -92,11 +96,13 @@ class Chap:
         """Pairs for these keys of the initiator; None refuses it."""
         if "CHAP_A" in keys:
             shared = [one for one in keys["CHAP_A"].split(",") if one in HASHES]
+            if self.wanted is not None:
+                shared = [one for one in shared if one == self.wanted]
             if not shared:
                 return None
             self.algorithm = shared[0]
             return [("CHAP_A", self.algorithm), ("CHAP_I", str(self.identifier)),
-                    ("CHAP_C", "0x" + self.challenge.hex())]
+                    ("CHAP_C", self.text)]
         if "CHAP_R" not in keys or self.algorithm is None or keys.get("CHAP_N") != USER:
             return None
         right = chap_response(self.algorithm, self.identifier, SECRET, self.challenge)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import urllib.parse
 
 from . import disk, expression, vocabulary, wire
 from .draft import Draft, text_of
@@ -73,13 +74,13 @@ class Player:
             return True
         self.link = self.link if self.link is not None and self.link.is_open else link
         for one in self.rejects:
-            if one.pdu == vocabulary.name_of(pdu) and self.matches(one.conditions, pdu):
+            if vocabulary.name_of(pdu) in one.kinds and self.matches(one.conditions, pdu):
                 self.settle(FAIL, f"line {one.line}: {pdu} came, after '{one.text}'")
                 return True
         step = self.step
         if step is None or step.word not in ("await", "expect"):
             return False
-        if step.pdu != vocabulary.name_of(pdu) or not self.matches(step.conditions, pdu):
+        if vocabulary.name_of(pdu) not in step.kinds or not self.matches(step.conditions, pdu):
             return False
         taken = Taken(link, pdu)
         self.named["it"] = taken
@@ -100,11 +101,11 @@ class Player:
         if self.is_settled:
             return
         for one in self.rejects:
-            if one.pdu == what:
+            if what in one.kinds:
                 self.settle(FAIL, f"line {one.line}: the initiator does so, after '{one.text}'")
                 return
         step = self.step
-        if step is not None and step.word in ("await", "expect") and step.pdu == what:
+        if step is not None and step.word in ("await", "expect") and what in step.kinds:
             if what == "connect":
                 self.link = link
             self.go_on()
@@ -157,6 +158,10 @@ class Player:
         """Runs steps up to one that waits."""
         while not self.is_over and not self.is_settled:
             step = self.step
+            if "close" in step.kinds and self.link is not None and \
+                    self.link.closed_by == "initiator" and step.word != "reject":
+                self.at += 1
+                continue
             if step.word in ("await", "expect", "wait"):
                 if step.word != "await":
                     self.deadline_s = time.monotonic() + step.within_s
@@ -214,7 +219,7 @@ class Player:
     def do_answer(self, step):
         taken = self.named[step.name]
         if step.changes:
-            self.twists.insert(0, dataclasses.replace(step, pdu="", conditions=[]))
+            self.twists.insert(0, dataclasses.replace(step, kinds=(), conditions=[]))
         self.target.ordinary(taken.link, taken.pdu)
 
     def do_check(self, step):
@@ -243,7 +248,7 @@ class Player:
     def twisted(self, link, draft):
         """The PDUs that go out in place of an ordinary one."""
         for step in self.twists:
-            is_meant = step.pdu in ("", draft.name)
+            is_meant = not step.kinds or draft.name in step.kinds
             pdu = draft.as_pdu()
             if not is_meant or not self.matches(step.conditions, pdu):
                 continue
@@ -266,8 +271,10 @@ class Player:
 
     def forget_number(self, draft):
         """A PDU that is lost on the way has used up its StatSN."""
-        if draft.counts_status and self.link is not None:
+        if self.link is not None:
             self.link.fill_numbers(draft)
+            draft.was_sent = True
+        if draft.counts_status and self.link is not None:
             self.link.kept[self.link.stat_sn] = draft
             self.link.stat_sn = (self.link.stat_sn + 1) & wire.NO_TAG
 
@@ -275,11 +282,13 @@ class Player:
         if word == "data":
             draft.data = self.bytes_of(value, draft)
         elif word == "text":
-            draft.data = value.encode().decode("unicode_escape").encode("latin-1")
+            draft.data = raw_text(value)
+        elif word == "prefix":
+            draft.data = raw_text(value) + draft.data
         elif word == "keys":
-            draft.data = text_of(pairs_of(value))
+            draft.data = text_of(self.pairs_of(value))
         elif word == "addkeys":
-            draft.data += text_of(pairs_of(value))
+            draft.data += text_of(self.pairs_of(value))
         elif word in ("setkey", "dropkey"):
             key, _, replacement = value.partition("=")
             pairs = [pair for pair in draft.as_pdu().keys() if pair[0] != key]
@@ -294,6 +303,17 @@ class Player:
             draft.data = draft.data[:self.number(value, draft)]
         elif word in vocabulary.FIELDS[draft.name] or word[1:].isdigit():
             draft.set(word, self.number(value, draft))
+
+    def pairs_of(self, text):
+        """A=B|C=D as pairs; {portal} is where this target listens, *N repeats what is before it."""
+        host, port = self.target.portal
+        text = text.replace("{portal}", f"{host}:{port}").replace("{port}", str(port))
+        pairs = []
+        for one in text.split("|"):
+            key, _, value = one.partition("=")
+            body, is_repeated, count = value.rpartition("*")
+            pairs.append((key, body * int(count) if is_repeated and count.isdigit() else value))
+        return pairs
 
     def bytes_of(self, text, draft):
         kind, _, rest = text.partition(":")
@@ -349,6 +369,8 @@ class Player:
             return len(pdu.data)
         if word.startswith("key."):
             return dict(pdu.keys()).get(word[4:], "")
+        if word.startswith("offered."):
+            return pdu.offered.get(word[8:], "")
         if pdu.opcode != wire.SCSI_COMMAND:
             return None
         cdb = pdu.bhs[32:48]
@@ -378,5 +400,6 @@ class Player:
                 "window": session.window}.get(name, 0)
 
 
-def pairs_of(text):
-    return [tuple(one.split("=", 1)) for one in text.split("|")]
+def raw_text(text):
+    """%XX is a byte."""
+    return urllib.parse.unquote_to_bytes(text)

@@ -59,7 +59,7 @@ def continued_text_is_asked_for(connection):
     for pdu in connection.login():
         if not pdu.sent:
             continues = pdu.opcode == wire.LOGIN_RESPONSE and bool(pdu.bhs[1] & 0x40)
-        elif continues and (pdu.data or pdu.bhs[1] & 0xc0):
+        elif continues and (pdu.data or pdu.bhs[1] & 0x40):
             yield "LOG-15", f"{pdu}: not an empty request after a response with C=1"
 
 
@@ -141,7 +141,7 @@ def login_offers_its_keys_once(connection):
 @rule
 def proposals_of_the_target_are_answered(connection):
     """A key that the target proposes is answered, in what follows. Section 6.2."""
-    offered, open_since = set(), {}
+    offered, open_since, text = set(), {}, b""
     declared = {"TargetAlias", "TargetAddress", "TargetPortalGroupTag", "MaxRecvDataSegmentLength",
                 "TargetName"}
     for pdu in connection.login():
@@ -154,8 +154,12 @@ def proposals_of_the_target_are_answered(connection):
                 for key in open_since:
                     yield "NEG-16", f"{pdu}: does not answer {key}"
                 open_since.clear()
-        elif pdu.opcode == wire.LOGIN_RESPONSE and not pdu.bhs[1] & 0x40:
-            open_since |= {key: pdu for key, value in pdu.keys()
+        elif pdu.opcode == wire.LOGIN_RESPONSE:
+            text += pdu.data
+            if pdu.bhs[1] & 0x40:
+                continue
+            pairs, text = wire.pairs_in(text), b""
+            open_since |= {key: pdu for key, value in pairs
                            if key not in offered and key not in declared
                            and not key.startswith("CHAP_")
                            and value not in ("NotUnderstood", "Reject", "Irrelevant")}

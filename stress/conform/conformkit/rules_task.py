@@ -185,7 +185,7 @@ def discovery_asks_for_targets_only(connection):
 
 @session_rule
 def connections_are_as_many_as_agreed(session):
-    most = session.leading.number("MaxConnections")
+    most = max(1, session.leading.number("MaxConnections"))
     ids = [one.sent(wire.LOGIN)[0].u16(20) for one in session.connections
            if one.sent(wire.LOGIN)]
     if len(set(ids)) > most:

@@ -18,11 +18,11 @@ LIMIT_S = 20.0
 IO_BYTES = 16384
 ROW = re.compile(r"^[A-Z0-9]{2,3}-\d\d$")
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-CONDITION = re.compile(r"^(key\.[A-Za-z#0-9_]+|[A-Za-z0-9_]+)(<=|>=|!=|=|<|>)(.*)$")
+CONDITION = re.compile(r"^((?:key|offered)\.[A-Za-z#0-9_.\-]+|[A-Za-z0-9_]+)(<=|>=|!=|=|<|>)(.*)$")
 SETTINGS = {"window", "statsn", "chap", "blocks", "pieces", "separate_status", "portals", "luns",
-            "write_cache", "extra_rounds", "target_secret", "challenge"}
+            "write_cache", "extra_rounds", "target_secret", "challenge", "hash"}
 VARIABLES = {"window", "statsn", "expcmdsn", "maxcmdsn"}
-NEGOTIATED = re.compile(r"^([A-Za-z]+)(<=|>=|!=|=)(.+)$")
+NEGOTIATED = re.compile(r"^([A-Za-z0-9]+)(<=|>=|!=|=)(.+)$")
 
 
 class ScriptError(Exception):
@@ -44,6 +44,7 @@ class Step:
     word: str
     text: str
     pdu: str = ""
+    kinds: tuple = ()
     conditions: list = dataclasses.field(default_factory=list)
     changes: list = dataclasses.field(default_factory=list)  # (word, value)
     name: str = ""
@@ -113,7 +114,9 @@ def expanded(name, number, lines, path):
         raise ScriptError(path, line, "expected one 'each NAME VALUE...'")
     found = []
     for value in words[2:]:
-        filled = [(at, text.replace("$" + words[1], value)) for at, text in rest]
+        key = value.partition("=")[0]
+        filled = [(at, text.replace(f"${words[1]}.key", key).replace("$" + words[1], value))
+                  for at, text in rest]
         found.append(Parser(path).case(f"{name}:{value}", number, filled))
     return found
 
@@ -130,10 +133,7 @@ class Parser:
     def case(self, name, number, lines):
         case = Case(name, self.path, number)
         for self.line, text in lines:
-            try:
-                words = shlex.split(text)
-            except ValueError as error:
-                self.fail(str(error))
+            words = self.words_of(text)
             if head := getattr(self, "head_" + words[0], None):
                 if case.steps:
                     self.fail(f"'{words[0]}' belongs before the steps")
@@ -148,6 +148,14 @@ class Parser:
         if not case.about or not case.rows:
             self.fail(f"case {name} needs 'about' and 'rows'")
         return case
+
+    def words_of(self, text):
+        if text.split()[0] in ("about", "note", "waive"):
+            return text.split()
+        try:
+            return shlex.split(text)
+        except ValueError as error:
+            return self.fail(str(error))
 
     # What the case is about.
 
@@ -228,7 +236,7 @@ class Parser:
         self.pattern(step, words, vocabulary.OF_INITIATOR | {"close", "connect"})
         for name in (step.name, "it"):
             if name:
-                self.names[name] = step.pdu
+                self.names[name] = step.kinds[0]
 
     def step_reject(self, step, words):
         self.pattern(step, words, vocabulary.OF_INITIATOR | {"close", "connect"})
@@ -238,6 +246,8 @@ class Parser:
 
     def step_send(self, step, words):
         self.kind(step, words, vocabulary.OF_TARGET)
+        if len(step.kinds) > 1:
+            self.fail("one kind can be sent")
         for word in words[1:]:
             if word.startswith("times="):
                 step.times = self.number(word[6:])
@@ -260,7 +270,7 @@ class Parser:
             self.fail("expected the name of a PDU taken before")
         step.name = words[0]
         for word in words[1:]:
-            self.change(step, word, "")
+            self.change(step, word)
 
     def step_check(self, step, words):
         if not words:
@@ -321,14 +331,18 @@ class Parser:
         return value if 0 < value <= 600 else self.fail("seconds are up to 600")
 
     def kind(self, step, words, allowed):
-        if not words or words[0] not in allowed:
+        """One of the kinds, or several with | between them."""
+        if not words or not set(words[0].split("|")) <= allowed:
             self.fail(f"expected one of {', '.join(sorted(allowed))}")
         step.pdu = words[0]
+        step.kinds = tuple(words[0].split("|"))
 
     def pattern(self, step, words, allowed):
         self.kind(step, words, allowed)
         for word in words[1:]:
-            step.conditions.append(self.condition(step.pdu, word))
+            for kind in step.kinds:
+                condition = self.condition(kind, word)
+            step.conditions.append(condition)
 
     def condition(self, pdu, word):
         fields = vocabulary.FIELDS.get(pdu, {})
@@ -347,12 +361,13 @@ class Parser:
         elif field == "op":
             if value not in vocabulary.COMMANDS.values():
                 self.fail(f"'{value}' is no command")
-        elif not field.startswith("key."):
+        elif not field.startswith(("key.", "offered.")):
             self.fail(f"{pdu} has no field '{field}'")
         return Condition(field, sign, value)
 
-    def change(self, step, word, pdu=None):
-        pdu = step.pdu if pdu is None else pdu
+    def change(self, step, word):
+        """A change to the fields of any of the step's kinds; of any PDU for `answer`."""
+        kinds = step.kinds or vocabulary.FIELDS
         if word in ("drop", "twice"):
             step.changes.append((word, ""))
             return
@@ -369,11 +384,9 @@ class Parser:
                 self.fail(f"expected {key}=KEY=VALUE")
         elif key in ("length", "padding", "cut") or re.match(r"^b\d+$", key):
             self.expression(value)
-        elif key not in ("text", "dropkey"):
-            if pdu and key not in vocabulary.FIELDS[pdu]:
-                self.fail(f"{pdu} has no field '{key}'")
-            if not pdu and not any(key in fields for fields in vocabulary.FIELDS.values()):
-                self.fail(f"no PDU has a field '{key}'")
+        elif key not in ("text", "prefix", "dropkey"):
+            if not any(key in vocabulary.FIELDS[kind] for kind in kinds):
+                self.fail(f"{step.pdu or 'no PDU'} has no field '{key}'")
             self.expression(value)
         step.changes.append((key, value))
 

@@ -44,11 +44,12 @@ class Target:
     def poll(self, patience_s):
         waiting = {link.stream: link for link in self.links if link.is_open}
         ready, _, _ = select.select([self.listener, *waiting], [], [], patience_s)
+        # What came on old connections, their end included, was before what is new.
         for one in ready:
-            if one is self.listener:
-                self.accept()
-            elif waiting[one].is_open:
+            if one is not self.listener and waiting[one].is_open:
                 waiting[one].receive()
+        if self.listener in ready:
+            self.accept()
 
     def accept(self):
         stream, _ = self.listener.accept()

@@ -50,6 +50,12 @@ def before(a, b):
     return a != b and (b - a) & 0xffffffff < 0x80000000
 
 
+def pairs_in(text):
+    pairs = [one.partition(b"=") for one in text.split(b"\0") if one]
+    return [(key.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
+            for key, _, value in pairs]
+
+
 @dataclasses.dataclass
 class Pdu:
     """One PDU as it passed. `sent` means by the initiator."""
@@ -60,6 +66,7 @@ class Pdu:
     padding: bytes
     faults: list  # What was wrong with its frame.
     in_login: bool = False
+    offered: dict = dataclasses.field(default_factory=dict)  # In this login so far.
     order: int = 0  # Place among all PDUs of the recording, where several connections are read.
 
     @property
@@ -94,9 +101,7 @@ class Pdu:
 
     def keys(self):
         """The text of a login or text PDU as pairs."""
-        pairs = [one.partition(b"=") for one in self.data.split(b"\0") if one]
-        return [(key.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
-                for key, _, value in pairs]
+        return pairs_in(self.data)
 
     def __str__(self):
         who = "initiator" if self.sent else "target"
@@ -142,6 +147,7 @@ class Connection:
     def __init__(self, chunks):
         self.pdus = []
         self.offered, self.answered = {}, {}
+        self.texts = {True: b"", False: b""}  # Of a login, up to where it is continued.
         self.is_full_feature = False
         self.is_cut = False  # The target or the judge cut it off, so that a part may be missing.
         self.begins_full_feature_at = None
@@ -168,7 +174,11 @@ class Connection:
 
     def note_login(self, pdu):
         into = self.offered if pdu.sent else self.answered
-        into.update(pdu.keys())
+        self.texts[pdu.sent] += pdu.data
+        if not pdu.bhs[1] & 0x40:  # C=1: the text goes on in the next PDU.
+            into.update(pairs_in(self.texts[pdu.sent]))
+            self.texts[pdu.sent] = b""
+        pdu.offered = dict(self.offered)
         is_last = pdu.opcode == LOGIN_RESPONSE and pdu.bhs[1] & 0x83 == 0x83
         if is_last and pdu.u16(36) == 0:
             self.is_full_feature = True
@@ -182,7 +192,11 @@ class Connection:
         return value
 
     def number(self, key):
-        return int(self.agreed(key), 0)
+        """The agreed number; the default where the answer is none."""
+        try:
+            return int(self.agreed(key), 0)
+        except ValueError:
+            return int(DEFAULTS[key], 0)
 
     @property
     def is_discovery(self):
