@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The judge's rules themselves: a good session has no complaints, and each planted mistake has one."""
+"""The judge's rules: a good session has no complaints, and each planted mistake has one."""
 
 import struct
 import sys

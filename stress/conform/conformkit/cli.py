@@ -5,6 +5,7 @@ import argparse
 import concurrent.futures
 import fnmatch
 import pathlib
+import re
 import sys
 
 from . import capture, initiators, report, run, script
@@ -65,11 +66,15 @@ def run_cases(cases, options):
     results = {}
     with concurrent.futures.ThreadPoolExecutor(max(1, options.jobs)) as pool:
         running = {pool.submit(run.run, case, initiator, options.host): case for case in cases}
-        for done in concurrent.futures.as_completed(running):
-            result = done.result()
-            results[result.case.name] = result
-            print(report.line(result), flush=True)
-            keep_capture(result, options)
+        try:
+            for done in concurrent.futures.as_completed(running):
+                result = done.result()
+                results[result.case.name] = result
+                print(report.line(result), flush=True)
+                keep_capture(result, options)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     ordered = [results[case.name] for case in cases]
     command = "stress/conform/conform run --initiator " + options.initiator
     command += "".join(f" {one}" for one in options.case)
@@ -85,7 +90,7 @@ def keep_capture(result, options):
         return
     folder = pathlib.Path(options.pcap)
     folder.mkdir(parents=True, exist_ok=True)
-    name = result.case.name.replace(":", ".") + ".pcap"
+    name = re.sub(r"[^A-Za-z0-9_.-]", ".", result.case.name) + ".pcap"
     (folder / name).write_bytes(capture.pcap(result.links))
 
 

@@ -57,17 +57,13 @@ class Draft:
         bhs[5:8] = self.announced().to_bytes(3, "big")
         parts = [bytes(bhs)]
         if header_digest:
-            parts.append(digest_of(bhs, "header_digest" in self.damage))
+            wrong = 0x00100000 if "header_digest" in self.damage else 0
+            parts.append((wire.crc32c(bhs) ^ wrong).to_bytes(4, "little"))
         body = self.data + bytes([self.padding]) * (-len(self.data) % 4)
-        parts.append(body)
-        if data_digest and body:
-            parts.append(digest_of(body, "data_digest" in self.damage))
-        return b"".join(parts)
-
-
-def digest_of(data, is_damaged):
-    value = wire.crc32c(data) ^ (0x00100000 if is_damaged else 0)
-    return value.to_bytes(4, "little")
+        digest = wire.crc32c(body).to_bytes(4, "little") if data_digest and body else b""
+        if digest and "data_digest" in self.damage:
+            body = bytes([body[0] ^ 0x10]) + body[1:]  # One bit, as on a bad link.
+        return b"".join([*parts, body, digest])
 
 
 def text_of(pairs):

@@ -37,8 +37,7 @@ class Initiator:
         if words is None:
             return None
         given = {"url": url, "size": str(size), "file": file, "kind": kind,
-                 "discovery": "/".join(url.split("/")[:3]),
-                 "blocks": str(size // 512)}
+                 "discovery": "/".join(url.split("/")[:3])}
         return [word.format_map(given) for word in words]
 
     @property
@@ -80,7 +79,7 @@ def holdfast():
 def libiscsi():
     return Initiator(
         "libiscsi", "Debian's libiscsi-bin, and libiscsi inside QEMU for reads and writes",
-        {"read": ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=512", "count={blocks}",
+        {"read": ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs={size}", "count=1",
                   "if={url}", "of={file}"],
          "write": ["qemu-io", "-f", "raw", "-c", "write -s {file} 0 {size}", "{url}"],
          "discover": ["iscsi-ls", "{discovery}"],

@@ -125,6 +125,7 @@ class Link:
         try:
             self.stream.sendall(raw)
         except OSError:
+            self.record.is_cut = True
             self.shut("initiator")
 
     # The end

@@ -140,7 +140,7 @@ def judge(case, initiator, target, program, given):
     """(verdict, reason, breaches of the general rules)."""
     player = target.player
     for link in target.links:
-        link.record.is_cut = program.was_killed or link.closed_by != "initiator" or \
+        link.record.is_cut |= program.was_killed or link.closed_by != "initiator" or \
             player.is_ended
     breaches = [one for one in rules.breaches([link.record for link in target.links
                                                if link.record.pdus])

@@ -7,10 +7,13 @@ import time
 
 from . import disk, vocabulary, wire
 from .link import Link
-from .player import Player
+from .player import FAIL, Player
 from .tasks import Session
 
 BLOCKS = 8192
+
+# An initiator that connects more often within a case does not give its target time to breathe.
+LINKS_MAX = 300
 
 
 class Target:
@@ -42,19 +45,24 @@ class Target:
             self.poll(max(0.0, wake - now))
 
     def poll(self, patience_s):
-        waiting = {link.stream: link for link in self.links if link.is_open}
-        ready, _, _ = select.select([self.listener, *waiting], [], [], patience_s)
+        poller = select.poll()
+        waiting = {link.stream.fileno(): link for link in self.links if link.is_open}
+        for one in (self.listener.fileno(), *waiting):
+            poller.register(one, select.POLLIN)
+        ready = [number for number, _ in poller.poll(patience_s * 1000)]
         # What came on old connections, their end included, was before what is new.
         for one in ready:
-            if one is not self.listener and waiting[one].is_open:
+            if one in waiting and waiting[one].is_open:
                 waiting[one].receive()
-        if self.listener in ready:
+        if self.listener.fileno() in ready:
             self.accept()
 
     def accept(self):
         stream, _ = self.listener.accept()
         link = Link(self, stream, len(self.links))
         self.links.append(link)
+        if len(self.links) > LINKS_MAX:
+            self.player.settle(FAIL, f"hammers the target: {LINKS_MAX} connections (SER-09)")
         self.player.on_connect(link)
 
     def shut(self):
