@@ -20,6 +20,7 @@ from conformkit import cli, initiators, player, run, script  # noqa: E402  (the 
 SKIPPED = 77
 JOBS = 4
 PLAYED = [sys.executable, "-B", str(HERE / "played_initiator.py")]
+PLAYED_RECOVERY = [sys.executable, "-B", str(HERE / "played_recovery.py")]
 HEAD = "case one\n    about This.\n    rows NOP-01\n"
 
 # (lines below HEAD, line of the mistake, what is said)
@@ -126,9 +127,27 @@ MISTAKES = (
     ("believes_length", "segment_too_long:DATA_IN", "PDU-12"),
 )
 
+# The same for the one that knows recovery levels 1 and 2 and a second connection.
+RECOVERY_MISTAKES = (
+    ("snack_run", "level1_data_lost:1", "ER1-03"),
+    ("snack_tag", "level1_data_lost:1", "ER1-03"),
+    ("no_snack", "level1_data_lost:0", "ER1-03"),
+    ("status_snack_run", "level1_status_lost", "ER1-04"),
+    ("ack_tag", "level1_data_acknowledged", "ER1-05"),
+    ("ack_early", "level1_acknowledgement_waits", "ER1-06"),
+    ("retry_differs", "level1_command_lost", "ER1-12"),
+    ("resends_unasked", "level1_rejected_data", "DIG-12"),
+    ("reassign_not_immediate", "level2_reassign", "TMF-18"),
+    ("reassign_tag", "level2_reassign", "TMF-18"),
+    ("reassigns_nothing_retained", "level2_nothing_retained", "ER2-07"),
+    ("second_keys", "connections_two", "MCS-03"),
+    ("second_handle", "connections_two", "SID-04"),
+    ("keeps_pretended", "connections_pretended", "SID-06"),
+)
 
-def played(mistake=None):
-    words = PLAYED + (["--mistake", mistake] if mistake else [])
+
+def played(mistake=None, program=None):
+    words = (program or PLAYED) + (["--mistake", mistake] if mistake else [])
     return initiators.Initiator("played", "", {"any": words}, ("read", "write"), is_any=True)
 
 
@@ -182,11 +201,24 @@ class Conform(unittest.TestCase):
     # Goal: each planted mistake fails the case meant for it, and that row is named.
     def test_judge_notices_each_mistake(self):
         cases = script.load(cli.CASES)
-        results = each_of(lambda one: run.run(cases[one[1]], played(one[0])), MISTAKES)
-        for (mistake, case, row), result in zip(MISTAKES, results):
+        self.assert_noticed(cases, MISTAKES, PLAYED)
+
+    def assert_noticed(self, cases, mistakes, program):
+        results = each_of(lambda one: run.run(cases[one[1]], played(one[0], program)), mistakes)
+        for (mistake, case, row), result in zip(mistakes, results):
             with self.subTest(mistake):
                 self.assertEqual(result.verdict, player.FAIL, f"{mistake}: {case} passes")
                 self.assertIn(row, rows_of(result), result.reason)
+
+    # Goal: mistakes in recovery and with several connections are noticed too, and who makes none
+    # passes every case of levels 1 and 2.
+    def test_judge_notices_mistakes_in_recovery(self):
+        cases = script.load(cli.CASES)
+        self.assert_noticed(cases, RECOVERY_MISTAKES, PLAYED_RECOVERY)
+        names = [name for name in cases if name.startswith(("level1", "level2", "connections"))]
+        results = each_of(lambda name: run.run(cases[name], played(None, PLAYED_RECOVERY)), names)
+        for result in results:
+            self.assertEqual(result.verdict, player.PASS, f"{result.case.name}: {result.reason}")
 
     # Goal: the same initiator without a mistake passes the same cases.
     def test_correct_initiator_passes(self):
@@ -198,9 +230,10 @@ class Conform(unittest.TestCase):
 
     # Goal: no mistake of the played initiator is left untried.
     def test_no_mistake_is_idle(self):
-        listed = subprocess.run([*PLAYED, "--help"], stdout=subprocess.PIPE, check=True).stdout
-        text = "".join(listed.decode().split()).partition("{")[2].partition("}")[0]
-        self.assertEqual(set(text.split(",")), {mistake for mistake, _, _ in MISTAKES})
+        for program, mistakes in ((PLAYED, MISTAKES), (PLAYED_RECOVERY, RECOVERY_MISTAKES)):
+            listed = subprocess.run([*program, "--help"], stdout=subprocess.PIPE, check=True)
+            text = "".join(listed.stdout.decode().split()).partition("{")[2].partition("}")[0]
+            self.assertEqual(set(text.split(",")), {mistake for mistake, _, _ in mistakes})
 
     # Goal: a program that dies, or that cannot be run, is judged and not believed.
     def test_programs_that_end_badly(self):

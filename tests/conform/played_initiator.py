@@ -44,8 +44,11 @@ class Broken(Exception):
 
 
 class Initiator:
+    keys_of_level = [("ErrorRecoveryLevel", "0")]
+
     def __init__(self, host, port, target, mistake):
         self.mistake = mistake
+        self.portal = (host, port)
         self.stream = socket.create_connection((host, port), timeout=PATIENCE_S)
         self.target = target
         self.received = bytearray()
@@ -113,11 +116,15 @@ class Initiator:
         if self.digests[1] and size:
             digest = int.from_bytes(self.take(4), "little")
             if digest != wire.crc32c(padded) and not self.does("takes_wrong_digest"):
-                raise Broken("data digest")
+                return self.on_damage(wire.Pdu(False, bhs, b"", b"", []))
         pdu = wire.Pdu(False, bhs, padded[:size], b"", [])
         if pdu.opcode != wire.LOGIN_RESPONSE:
             self.count(pdu)
         return pdu
+
+    def on_damage(self, _):
+        """A PDU whose data is damaged came."""
+        raise Broken("data digest")
 
     def count(self, pdu):
         """Takes the numbers of a PDU of the target."""
@@ -151,7 +158,7 @@ class Initiator:
         keys = [("HeaderDigest", "CRC32C,None"), ("DataDigest", "CRC32C,None"),
                 ("InitialR2T", "No"), ("ImmediateData", "Yes"), ("MaxBurstLength", "262144"),
                 ("FirstBurstLength", "65536"), ("MaxRecvDataSegmentLength", "65536"),
-                ("ErrorRecoveryLevel", "0")]
+                *self.keys_of_level]
         if self.does("key_twice"):
             keys.append(names[0])
         if self.does("key_lower_case"):
@@ -425,19 +432,19 @@ def write(initiator, data):
     raise Broken("a write does not come to a good end")
 
 
-def parsed():
+def parsed(mistakes):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mistake", choices=sorted(MISTAKES))
+    parser.add_argument("--mistake", choices=sorted(mistakes))
     parser.add_argument("kind")
     parser.add_argument("url")
     parser.add_argument("--length", type=int, default=0)
     return parser.parse_args()
 
 
-def once(options, given):
+def once(options, given, kind):
     host, _, rest = options.url[len("iscsi://"):].partition(":")
     port, target, _ = rest.split("/")
-    initiator = Initiator(host, int(port), target, options.mistake)
+    initiator = kind(host, int(port), target, options.mistake)
     initiator.login()
     if initiator.tsih == 0:
         raise Broken("no handle")
@@ -451,15 +458,15 @@ def once(options, given):
     return data
 
 
-def main():
-    options = parsed()
+def main(kind=Initiator, mistakes=frozenset(MISTAKES)):
+    options = parsed(mistakes)
     if options.kind not in ("read", "write", "inquiry"):
         return 77
     given = sys.stdin.buffer.read() if options.kind == "write" else b""
     attempts = 3 if options.mistake == "retries_refusal" else 2
     for _ in range(attempts):
         try:
-            sys.stdout.buffer.write(once(options, given))
+            sys.stdout.buffer.write(once(options, given, kind))
             return 0
         except (Broken, OSError, struct.error) as error:
             print(f"played: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import shlex
+import subprocess
 
 from . import negotiation
 
@@ -26,6 +27,7 @@ class Initiator:
     commands: dict
     gives_data: tuple = ()
     is_any: bool = False
+    version_command: tuple = ()
     mutual_options: tuple = ()  # For mutual CHAP: {user} and {file}, a file with the secret.
 
     def command(self, kind, url, size, file):
@@ -39,6 +41,15 @@ class Initiator:
         given = {"url": url, "size": str(size), "file": file, "kind": kind,
                  "discovery": "/".join(url.split("/")[:3])}
         return [word.format_map(given) for word in words]
+
+    def version(self):
+        """What it calls itself, on one line."""
+        try:
+            said = subprocess.run(self.version_command or ["false"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, timeout=20, check=False).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            said = b""
+        return " ".join(said.decode("utf-8", "replace").split()) or "version unknown"
 
     @property
     def is_mutual(self):
@@ -72,8 +83,12 @@ def holdfast():
          "verify": [program, "verify", "{url}", "--length", "{size}", *once],
          "discover": [program, "discover", "{discovery}"],
          "inquiry": [program, "read", "{url}", "--length", "512", *once]},
-        ("read", "write"),
+        ("read", "write"), version_command=("git", "-C", str(PROJECT), "log", "-1", "--format=%h"),
         mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"))
+
+
+def versions_of(*packages):
+    return ("dpkg-query", "-W", "-f", "${Package} ${Version} ", *packages)
 
 
 def libiscsi():
@@ -85,12 +100,13 @@ def libiscsi():
          "discover": ["iscsi-ls", "{discovery}"],
          "inquiry": ["iscsi-inq", "{url}"],
          "verify": None},
-        ("read", "write"))
+        ("read", "write"), version_command=versions_of("libiscsi7", "libiscsi-bin", "qemu-utils"))
 
 
 def libiscsi_tool(name, words):
     return lambda: Initiator(name, f"{name} of libiscsi-bin, whatever the I/O asked",
-                             {kind: words for kind in ("read", "inquiry")})
+                             {kind: words for kind in ("read", "inquiry")},
+                             version_command=versions_of("libiscsi7", "libiscsi-bin"))
 
 
 PRESETS = {

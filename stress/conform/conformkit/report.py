@@ -28,7 +28,8 @@ def row_verdicts(results):
 
 def as_json(results, initiator, command):
     return json.dumps({
-        "schema": JSON_SCHEMA, "initiator": initiator.name, "command": command,
+        "schema": JSON_SCHEMA, "initiator": initiator.name, "version": initiator.version(),
+        "command": command,
         "counts": counts_of(results), "rows": row_verdicts(results),
         "cases": [one.as_dict() for one in results]}, indent=1) + "\n"
 
@@ -48,11 +49,27 @@ def cell(text):
     return text if len(text) <= TEXT_MAX else text[:TEXT_MAX - 3] + "..."
 
 
+def rules_table(results):
+    """General rules that were broken: how often, and an example."""
+    found = collections.defaultdict(list)
+    for one in results:
+        for breach in one.breaches:
+            found[(breach.row, breach.rule)].append((one.case.name, breach.text))
+    if not found:
+        return ["No general rule was broken in any case.", ""]
+    lines = ["## General rules that were broken", "", "| row | rule | cases | for example |",
+             "|---|---|---|---|"]
+    for (row, rule), places in sorted(found.items()):
+        cases = {name for name, _ in places}
+        lines.append(f"| {row} | {rule} | {len(cases)} | {places[0][0]}: {cell(places[0][1])} |")
+    return [*lines, ""]
+
+
 def as_markdown(results, initiator, command):
     counts = counts_of(results)
     lines = [f"# Conformance of {initiator.name}", "",
-             f"{initiator.about}. Made by `{command}`; what the verdicts mean: "
-             "[conform.md](../conform.md).", "",
+             f"{initiator.about}: {initiator.version()}. Made by `{command}`; what the verdicts "
+             "mean: [conform.md](../conform.md).", "",
              "| cases | " + " | ".join(VERDICTS) + " |", "|---|---|---|---|",
              f"| {len(results)} | " + " | ".join(str(counts[one]) for one in VERDICTS) + " |", ""]
     failed = [one for one in results if one.verdict == FAIL]
@@ -61,6 +78,7 @@ def as_markdown(results, initiator, command):
         lines += [f"| {one.case.name} | {' '.join(one.case.rows)} | {cell(one.case.about)} | "
                   f"{cell(one.reason)} |" for one in failed]
         lines.append("")
+    lines += rules_table(results)
     lines += ["## Rows", "", "A row fails when a case that names it fails, or when a general rule "
               "that names it is broken in any case.", "",
               "| row | " + " | ".join(VERDICTS) + " |", "|---|---|---|---|"]
