@@ -143,6 +143,7 @@ RECOVERY_MISTAKES = (
     ("second_keys", "connections_two", "MCS-03"),
     ("second_handle", "connections_two", "SID-04"),
     ("keeps_pretended", "connections_pretended", "SID-06"),
+    ("acks_early", "level1_last_data_lost", "STA-04"),
 )
 
 

@@ -11,7 +11,7 @@ from played_initiator import ISID, Broken, Initiator, wire
 MISTAKES = {
     "snack_run", "snack_tag", "status_snack_run", "ack_tag", "ack_early", "no_snack",
     "retry_differs", "reassign_not_immediate", "reassign_tag", "second_keys", "second_handle",
-    "keeps_pretended", "resends_unasked", "reassigns_nothing_retained",
+    "keeps_pretended", "acks_early", "resends_unasked", "reassigns_nothing_retained",
 }
 CLOSED = "the target closed"
 
@@ -40,6 +40,7 @@ class Recovering(Initiator):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.held = set()  # StatSNs that came out of order.
+        self.held_back = 0
         self.task = None
         self.sent_command = None
         self.second = None
@@ -101,6 +102,9 @@ class Recovering(Initiator):
             self.max_cmd_sn = pdu.u32(32)
         if news and pdu.u32(28) == self.cmd_sn - 1 and self.sent_command:
             self.retry()
+
+    def acknowledged(self):
+        return (self.exp_stat_sn - self.held_back) & 0xffffffff
 
     def ask_for_status(self, number):
         run = (number - self.exp_stat_sn) & 0xffffffff
@@ -186,8 +190,11 @@ class Recovering(Initiator):
             if pdu.bhs[3] or task.is_spoilt:
                 return True, None
             task.count = pdu.u32(36) if task.data is None else 0
+            # The status is not acknowledged while data before it is missing.
+            self.held_back = 1 if task.holes(task.count) and not self.does("acks_early") else 0
             self.ask_for_data(task.holes(task.count))
         if task.count is not None and not task.holes(task.count):
+            self.held_back = 0
             return True, bytes(task.buffer)
         return False, None
 

@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 
-from . import capture, initiators, report, run, script
+from . import capture, disk, initiators, report, run, script, target
 from .player import FAIL
 
 CASES = pathlib.Path(__file__).resolve().parent.parent / "cases"
@@ -63,6 +63,7 @@ def list_cases(cases):
 
 def run_cases(cases, options):
     initiator = initiators.named(options.initiator)
+    disk.content(target.BLOCKS * disk.BLOCK)  # Once, before everybody needs it.
     results = {}
     with concurrent.futures.ThreadPoolExecutor(max(1, options.jobs)) as pool:
         running = {pool.submit(run.run, case, initiator, options.host): case for case in cases}

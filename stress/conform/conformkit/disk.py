@@ -1,7 +1,9 @@
 """The small RAM disk behind the scripted target, and the commands it knows."""
 
+import array
 import functools
 import struct
+import sys
 
 from . import vocabulary
 
@@ -14,8 +16,10 @@ SERIAL = b"CONFORM00001"
 @functools.lru_cache
 def content(size, seed=0):
     """Bytes that know their place: each 4-byte word is a function of its offset."""
-    return b"".join(struct.pack(">I", ((at * 2654435761) ^ seed) & 0xffffffff)
-                    for at in range(size // 4))
+    words = array.array("I", ((at * 2654435761 & 0xffffffff) ^ seed for at in range(size // 4)))
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words.tobytes()
 
 
 class Reply:
@@ -36,7 +40,8 @@ def refused(code, qualifier=0, key=ILLEGAL_REQUEST):
 
 
 class Disk:
-    def __init__(self, blocks, units=1, has_cache=False):
+    def __init__(self, blocks, units=1, has_cache=False, transfer_blocks_max=2048):
+        self.transfer_blocks_max = transfer_blocks_max
         self.data = bytearray(content(blocks * BLOCK))
         self.blocks = blocks
         self.units = units
@@ -81,7 +86,7 @@ class Disk:
             0x80: SERIAL,
             0x83: bytes([0x01, 0x03, 0x00, 0x08]) + bytes.fromhex("6001405c0f0e0001")
             + bytes([0x02, 0x01, 0x00, 16]) + b"HOLDFASTconform1",
-            0xb0: struct.pack(">BBHIIIIIIIIQ", 0, 0, 0, 2048, 0, 0, 0, 0, 0, 0, 0, 0)[:60],
+            0xb0: struct.pack(">BBHI", 0, 0, 0, self.transfer_blocks_max) + bytes(52),
             0xb1: bytes([0, 1]) + bytes(58),
             0xb2: bytes([0, 0, 0, 0]),
         }

@@ -75,7 +75,7 @@ def newest(name):
 
 def holdfast():
     program = newest("holdfast")
-    once = ["--timeout", "5", "--patience", "8"]
+    once = ["--timeout", "10", "--patience", "12"]
     return Initiator(
         "holdfast", "the client of this project",
         {"read": [program, "read", "{url}", "--length", "{size}", *once],

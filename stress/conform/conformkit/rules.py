@@ -55,6 +55,7 @@ class Recording:
         asked = connection.sent(wire.LOGIN)[0].u16(14) if connection.sent(wire.LOGIN) else 0
         for session in self.sessions:
             if asked and session.tsih == tsih == asked:
+                connection.join(session.leading)
                 session.connections.append(connection)
                 return
         self.sessions.append(Session([connection], tsih))

@@ -9,6 +9,7 @@ class Write:
 
     def __init__(self, pdu, connection):
         self.pdu = pdu
+        self.connection = connection
         self.length = pdu.u32(20)
         self.immediate = len(pdu.data)
         self.first_burst = min(connection.number("FirstBurstLength"), self.length)
@@ -61,13 +62,16 @@ def unsolicited_data_is_what_was_agreed(connection):
             yield "WRI-07", f"{pdu}: all data is there, and F is not set"
 
 
-@rule
-def data_out_follows_its_command(connection):
+@session_rule
+def data_out_follows_its_command(session):
     """Offsets, DataSN, F and lengths of each sequence; each R2T is served whole."""
-    writes, burst = {}, connection.number("MaxBurstLength")
-    for pdu in connection.full_feature():
+    writes, burst = {}, session.leading.number("MaxBurstLength")
+    for connection, pdu in session.pdus():
         if pdu.sent and pdu.opcode == wire.SCSI_COMMAND and pdu.bhs[1] & 0x20:
             writes[pdu.itt] = Write(pdu, connection)
+        elif pdu.sent and pdu.opcode == wire.TASK_MANAGEMENT and pdu.bhs[1] & 0x7f == 8:
+            if pdu.u32(20) in writes:  # It moves; what was asked for on its old connection is void.
+                writes[pdu.u32(20)].sequences.clear()
         elif pdu.opcode == wire.R2T and pdu.itt in writes:
             offset, length = pdu.u32(40), pdu.u32(44)
             writes[pdu.itt].sequences[pdu.ttt] = [offset, offset + length, 0]
@@ -83,18 +87,23 @@ def data_out_follows_its_command(connection):
             yield from stands_in_order(pdu, writes)
             yield from take_data_out(pdu, write)
         elif not pdu.sent and pdu.opcode == wire.SCSI_RESPONSE and pdu.itt in writes:
-            write = writes[pdu.itt]
-            is_good = pdu.bhs[2] == 0 and pdu.bhs[3] == 0
-            if is_good and write.sequences:
-                yield TARGET, f"{pdu}: sequences are left open: {write.sequences}"
-            # What was already on its way when the response left may still come.
-            writes.pop(pdu.itt) if not write.sequences else None
+            yield from response_to_write(pdu, writes)
+
+
+def response_to_write(pdu, writes):
+    write = writes[pdu.itt]
+    if pdu.bhs[2] == 0 and pdu.bhs[3] == 0 and write.sequences:
+        yield TARGET, f"{pdu}: sequences are left open: {write.sequences}"
+    if not write.sequences:  # Else what was on its way when the response left may still come.
+        del writes[pdu.itt]
 
 
 def stands_in_order(pdu, writes):
     """Unsolicited bursts in the order of their commands, R2Ts of a task in the order of arrival."""
     if pdu.ttt == wire.NO_TAG:
-        earlier = [itt for itt, write in writes.items() if wire.NO_TAG in write.sequences]
+        mine = writes[pdu.itt].connection
+        earlier = [itt for itt, write in writes.items()
+                   if wire.NO_TAG in write.sequences and write.connection is mine]
         if earlier[0] != pdu.itt:
             yield "WRI-09", f"{pdu}: overtakes the unsolicited data of task {earlier[0]:#x}"
         return

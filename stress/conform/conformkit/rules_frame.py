@@ -63,7 +63,7 @@ def segments_fit_the_target(connection):
     for pdu in connection.sent():
         limit = 8192 if pdu.in_login else connection.number("MaxRecvDataSegmentLength")
         if len(pdu.data) > limit:
-            row = "WRI-12" if pdu.opcode == wire.DATA_OUT else "KEY-13"
+            row = {wire.DATA_OUT: "WRI-12", wire.TEXT: "TXT-05"}.get(pdu.opcode, "KEY-13")
             yield row, f"{pdu}: {len(pdu.data)} bytes of data, at most {limit}"
 
 

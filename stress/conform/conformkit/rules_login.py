@@ -3,16 +3,12 @@
 from . import wire
 from .rules import recording_rule, rule
 
+ANSWERS = {"Reject", "Irrelevant", "NotUnderstood"}
+
 # Keys that may stand in the security stage. Section 12.
 SECURITY_KEYS = {
     "SessionType", "InitiatorName", "TargetName", "TargetAddress", "InitiatorAlias", "TargetAlias",
     "TargetPortalGroupTag", "AuthMethod", "CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R",
-}
-# Only on the first connection of a session. Section 13.
-LEADING_ONLY = {
-    "MaxConnections", "InitialR2T", "ImmediateData", "MaxBurstLength", "FirstBurstLength",
-    "DefaultTime2Wait", "DefaultTime2Retain", "MaxOutstandingR2T", "DataPDUInOrder",
-    "DataSequenceInOrder", "ErrorRecoveryLevel", "TaskReporting",
 }
 
 
@@ -132,22 +128,27 @@ def login_offers_its_keys_once(connection):
                 yield "CHP-20", f"{pdu}: {key} in the security stage"
             if (pdu.bhs[1] >> 2) & 3 == 1 and key.startswith("CHAP_"):
                 yield "LOG-20", f"{pdu}: {key} in the operational stage"
+            if connection.is_discovery and key.startswith(("X-", "X#")) and value not in ANSWERS:
+                yield "NEG-22", f"{pdu}: {key} in a discovery session"
             if key in ("IFMarker", "OFMarker") and value not in ("No", "Reject"):
                 yield "NEG-23", f"{pdu}: offers {key}"
-            if requests[0].u16(14) and key in LEADING_ONLY:
+            if requests[0].u16(14) and key in wire.LEADING_ONLY:
                 yield "MCS-03", f"{pdu}: {key} on an added connection"
 
 
 @rule
 def proposals_of_the_target_are_answered(connection):
     """A key that the target proposes is answered, in what follows. Section 6.2."""
-    offered, open_since, text = set(), {}, b""
+    offered, proposed, open_since, text = set(), set(), {}, b""
     declared = {"TargetAlias", "TargetAddress", "TargetPortalGroupTag", "MaxRecvDataSegmentLength",
                 "TargetName"}
     for pdu in connection.login():
         if pdu.sent:
             keys = {key for key, _ in pdu.keys()}
             offered |= keys
+            for key in [key for key, value in pdu.keys() if value in ANSWERS - {"Irrelevant"}]:
+                if key not in proposed:
+                    yield "NEG-15", f"{pdu}: proposes {dict(pdu.keys())[key]} for {key}"
             for key in [one for one in open_since if one in keys]:
                 del open_since[key]
             if pdu.data or not pdu.bhs[1] & 0x40:
@@ -159,6 +160,7 @@ def proposals_of_the_target_are_answered(connection):
             if pdu.bhs[1] & 0x40:
                 continue
             pairs, text = wire.pairs_in(text), b""
+            proposed |= {key for key, _ in pairs}
             open_since |= {key: pdu for key, value in pairs
                            if key not in offered and key not in declared
                            and not key.startswith("CHAP_")

@@ -10,7 +10,7 @@ from .link import Link
 from .player import FAIL, Player
 from .tasks import Session
 
-BLOCKS = 8192
+BLOCKS = 4096
 
 # An initiator that connects more often within a case does not give its target time to breathe.
 LINKS_MAX = 300
@@ -23,7 +23,8 @@ class Target:
         self.portal = (host, self.listener.getsockname()[1])
         self.disk = disk.Disk(int(case.settings.get("blocks", BLOCKS)),
                               int(case.settings.get("luns", "1")),
-                              case.settings.get("write_cache") == "yes")
+                              case.settings.get("write_cache") == "yes",
+                              int(case.settings.get("max_blocks", "2048")))
         self.links = []
         self.sessions = []
         self.order = 0
@@ -110,12 +111,14 @@ class Target:
         else:
             for old in [one for one in self.sessions if (one.name, one.isid) == (name, isid)]:
                 self.sessions.remove(old)
-                for other in list(old.links.values()):
+                for other in [one for one in old.links.values() if one is not link]:
                     other.finish()
             session = Session(self, self.next_tsih, name, isid, request.u32(24))
-            session.is_discovery = login.is_discovery
+            session.is_discovery, session.leading = login.is_discovery, link
             self.next_tsih += 1
             self.sessions.append(session)
+        if tsih and session.leading is not link:
+            link.record.join(session.leading.record)
         if cid in session.links:
             session.links[cid].finish()
         session.links[cid] = link

@@ -32,6 +32,7 @@ class Session:
         self.exp_cmd_sn = cmd_sn
         self.highest = None
         self.is_discovery = False
+        self.leading = None  # The link whose login made the session.
         self.links = {}
         self.waiting = {}  # CmdSN: (link, pdu) that came too early.
         self.writes = {}

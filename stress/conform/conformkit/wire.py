@@ -24,6 +24,13 @@ DEFAULTS = {
     "ErrorRecoveryLevel": "0", "MaxConnections": "1",
 }
 
+# Negotiated only on the first connection of a session, and valid for all. Section 13.
+LEADING_ONLY = {
+    "MaxConnections", "InitialR2T", "ImmediateData", "MaxBurstLength", "FirstBurstLength",
+    "DefaultTime2Wait", "DefaultTime2Retain", "MaxOutstandingR2T", "DataPDUInOrder",
+    "DataSequenceInOrder", "ErrorRecoveryLevel", "TaskReporting",
+}
+
 
 def make_crc_table():
     table = []
@@ -183,6 +190,12 @@ class Connection:
         if is_last and pdu.u16(36) == 0:
             self.is_full_feature = True
             self.begins_full_feature_at = len(self.pdus)
+
+    def join(self, leading):
+        """Takes over what the leading connection of its session agreed for all of them."""
+        for key in LEADING_ONLY:
+            if key in leading.answered:
+                self.answered.setdefault(key, leading.answered[key])
 
     def agreed(self, key):
         """The value in effect; for declarations the target's own."""
