@@ -108,8 +108,10 @@ def verdict(facts, demands):
         return "mismatch", f"{facts.values['mismatches']} mismatches: data came back wrong"
     if console.get("io_errors"):
         return "io-error", f"{console['io_errors']} I/O errors on the console"
+    if facts.timed_out and "phase" not in facts.values:
+        return "rig-error", facts.timed_out
     if facts.timed_out:
-        return "hung", f"{facts.timed_out}, last phase '{facts.values.get('phase', 'boot')}'"
+        return "hung", f"{facts.timed_out}, last phase '{facts.values['phase']}'"
     if console.get("hung_tasks") or console.get("stalls"):
         return "hung", "the kernel reports hung tasks"
     if "failed" in facts.values:

@@ -16,6 +16,7 @@ from .facts import Facts
 FLOOD_PACKETS_PER_S = 20000
 BEAT_S = 10  # a line of progress at least this often
 POLL_S = 0.2
+BOOT_S = 120  # a guest that says nothing for so long never ran: a lost timer of QEMU's, mostly
 CONSOLE_TAIL_LINES = 400  # kept in the result of a run that was not ok
 
 # SysRq: everything to the console, what each CPU does, memory, blocked tasks.
@@ -214,6 +215,9 @@ class Run:
     def _deadline_passed(self, now):
         """The sentence that says which limit the run has passed; empty for none."""
         load_s = self.seconds_load()
+        if "phase" not in self.facts.values:
+            late = now - self.started > BOOT_S
+            return f"the guest has not come up after {BOOT_S} s" if late else ""
         if now - self.started > load_s + self.scenario.limit_s:
             return f"no end after {load_s + self.scenario.limit_s} s"
         overrun = self.facts.values.get("phase") == "load" and now - self.phase_since > (

@@ -145,7 +145,10 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.outcome(found), "mismatch")
         found = facts_of(console=SWAP_ERROR, timed_out="too long")
         self.assertEqual(self.outcome(found), "io-error")
-        self.assertEqual(self.outcome(facts_of(timed_out='too long')), "hung")
+        found = facts_of("RIG phase=load", timed_out="too long")
+        self.assertEqual(self.outcome(found), "hung")
+        # Before the first phase no initiator ran.
+        self.assertEqual(self.outcome(facts_of(timed_out="too long")), "rig-error")
 
     def test_silent_end_is_a_failure(self):
         # Goal: a guest that powers off early is never ok.
