@@ -11,8 +11,8 @@ from pathlib import Path
 from .places import PROJECT  # noqa: F401  (makes `rigkit` importable)
 from rigkit import processes
 
-START_LIMIT_S = 15
-ANSWER_LIMIT_S = 15
+START_LIMIT_S = 60
+ANSWER_LIMIT_S = 60
 END_LIMIT_S = 5
 
 # The reports that mark the way back after a cut, in their order.
