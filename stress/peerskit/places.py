@@ -5,6 +5,6 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-for _each in (PROJECT / "tests" / "system", PROJECT / "stress"):
+for _each in (PROJECT / "tests" / "system", PROJECT / "stress", PROJECT / "stress" / "conform"):
     if str(_each) not in sys.path:
         sys.path.insert(0, str(_each))

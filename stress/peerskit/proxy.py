@@ -30,8 +30,8 @@ import struct
 import sys
 import time
 
-from places import PROJECT  # noqa: F401  (makes `wire` importable)
-import wire
+from places import PROJECT  # noqa: F401  (makes conformkit importable)
+from conformkit import wire
 from framer import Corrupter, Scout
 
 CHUNK_BYTES = 256 * 1024

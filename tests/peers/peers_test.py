@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "stress"))
 
 from peerskit import cables, cli, fio, framer, holdfast, judge, peers, run, stalls  # noqa: E402
 from rigkit import lio, targets  # noqa: E402
-import wire  # noqa: E402  (peerskit has made it importable)
+from conformkit import wire  # noqa: E402  (peerskit has made it importable)
 
 FIO_WRONG = """\
 verify: bad magic header 0, wanted acca at file nbd offset 8192, length 4096

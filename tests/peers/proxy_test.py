@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "stress"))
 
 from peerskit import cables  # noqa: E402
-import wire  # noqa: E402  (peerskit has made it importable)
+from conformkit import wire  # noqa: E402  (peerskit has made it importable)
 
 LIMIT_S = 60
 KEYS = b"ErrorRecoveryLevel=2\0MaxConnections=4\0DefaultTime2Wait=3\0DataDigest=CRC32C\0"
