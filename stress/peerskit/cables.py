@@ -1,5 +1,6 @@
 """The proxy's other end: tells it what to do, and keeps what it reports."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 from .places import PROJECT  # noqa: F401  (makes `rigkit` importable)
 from rigkit import processes
 
-START_LIMIT_S = 15
-ANSWER_LIMIT_S = 15
+START_LIMIT_S = 60
+ANSWER_LIMIT_S = 60
+END_LIMIT_S = 5
 
 # The reports that mark the way back after a cut, in their order.
 STEPS = ("accepted", "full", "request")
@@ -47,9 +49,15 @@ class Cables:
         return self
 
     def __exit__(self, *exception):
+        self.end()
+
+    def end(self):
+        """Ends all connections; afterwards every report has been read. May be called again."""
+        self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_LIMIT_S)
         processes.stop(self.process)
         self.reader.join()
-        self.process.stdin.close()
         self.process.stdout.close()
 
     def _read(self):

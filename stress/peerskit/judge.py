@@ -61,6 +61,11 @@ def _shape_complaints(report, demands):
     lost_max = demands.sessions_lost_max
     if lost_max is not None and report["sessions_lost"] > lost_max:
         yield f"{report['sessions_lost']} sessions were lost, {lost_max} may be"
+    elif report["sessions_lost"] > report["cuts"] + report["damaged"]:
+        yield (
+            f"{report['sessions_lost']} sessions were lost to {report['cuts']} cuts and "
+            f"{report['damaged']} damaged PDUs"
+        )
     if demands.logins_max is not None and report["logins"] > demands.logins_max:
         yield f"{report['logins']} logins, where {demands.logins_max} should have lasted"
 

@@ -41,7 +41,8 @@ class Kind:
 
     `sleeps_s`: how long it does nothing of its own accord between a cut and its first answer, as
     seen with strace; no initiator can be quicker. `pretends`: it agrees to several connections and
-    makes a session of each, so it is to be served with one.
+    makes a session of each, so it is to be served with one. `prepare(progress)` fetches what the
+    namespace, which has no way out, could not fetch.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Kind:
     make: object
     sleeps_s: float = 0.0
     pretends: bool = False
+    prepare: object = lambda progress: None
 
     def agreed(self, erl, connections):
         """What it can agree to when so much is asked for."""
@@ -158,7 +160,8 @@ ALL = {
     each.name: each
     for each in (
         Kind("ram", "Holdfast's own RAM target", 0, 8, make_ram),
-        Kind("lio", "the kernel's target (6.12) in a guest, on a RAM disk", 2, 8, make_lio),
+        Kind("lio", "the kernel's target (6.12) in a guest, on a RAM disk", 2, 8, make_lio,
+             prepare=rig_image.ensure),
         # One second in a login that ends an older session, one in a LOGICAL UNIT RESET.
         Kind("istgt", "istgt, a file", 0, 4, make_istgt, sleeps_s=2.0),
         Kind("tgt", "tgt, a file", 0, 1, make_tgt, pretends=True),

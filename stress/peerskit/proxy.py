@@ -7,6 +7,7 @@ Lines on standard input:
     cut                  resets, both ways, one of the connections that have carried a request
     stall SECONDS        hands nothing on for so long
     damage in|out EVERY  of the connections that log in from now on, one data PDU of so many
+The end of standard input ends it, with every connection.
 Lines on standard output, JSON, each with `at` (seconds of Unix time):
     {"event": "listening", "port": N}, {"event": "accepted", "link": N},
     {"event": "full", "link": N, "agreed": {key: value}, "waited": SECONDS}  when a login has ended
@@ -29,7 +30,7 @@ import struct
 import sys
 import time
 
-from places import PROJECT  # noqa: F401  (makes `conformkit` importable)
+from places import PROJECT  # noqa: F401  (makes conformkit importable)
 from conformkit import wire
 from framer import Corrupter, Scout
 
@@ -126,6 +127,8 @@ class Proxy:
                 if descriptor in self.calls:
                     call, arguments, _ = self.calls[descriptor]
                     call(*arguments, events)
+        for link in list(self.links):
+            self.reset(link)
 
     def accept(self, _):
         initiator, _ = self.listener.accept()

@@ -127,6 +127,7 @@ class Run:
 
     def carry_out(self):
         with contextlib.ExitStack() as stack:
+            self.kind.prepare(self.progress)
             self.folder = make_folder()
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             stack.enter_context(temporary_files_in(self.folder))
@@ -209,6 +210,7 @@ class Run:
         says = peers.says_alive(self.target)
         if trouble := self.daemon.detach():
             self.troubles.append(trouble)
+        self.cables.end()
         report = self._report(status, errors, before, after)
         return report | {"seconds": round(seconds, 1), "target_says": says}
 

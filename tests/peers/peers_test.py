@@ -89,7 +89,7 @@ class Judging(unittest.TestCase):
         # Goal: a stall without any cut is found, wherever it is.
         for begins in (2, 14):
             times = completions((1, begins), (begins + 5.5, 30))
-            quiet = report_of(times, reports=ONE_CUT[:2])
+            quiet = report_of(times, reports=ONE_CUT[:2], counters={"sessions_lost": 0})
             self.assert_complaint("stall", quiet, judge.Demands(stall_max_s=5.0))
 
     def test_a_slow_return_is_found(self):
@@ -125,6 +125,11 @@ class Judging(unittest.TestCase):
         demands = run.demands(options, peers.ALL["lio"])
         self.assertEqual(demands.sessions_lost_max, 0)
         self.assert_complaint("sessions", report_of(GOOD), judge.Demands(sessions_lost_max=0))
+
+    def test_a_session_lost_without_a_cut_counts(self):
+        # Goal: what dies of something else than the cuts is found, also at level 0.
+        counters = {"requests_failed": 0, "sessions_lost": 2}
+        self.assert_complaint("sessions", report_of(GOOD, counters=counters))
 
     def test_damage_may_cost_a_connection_only_at_level_0(self):
         # Goal: from level 1 on data is recovered within the connection.
