@@ -30,6 +30,13 @@ Failure failure_of_open(Errno error) {
         .sentence = fmt::format("cannot set up ring and sockets: {}; lower --depth", error.text())};
 }
 
+/// A target that refuses for reasons of its own (RFC 7143 section 11.13.5, class 3) may take us the
+/// next time.
+bool is_busy(const initiator::Notice& notice) noexcept {
+    constexpr std::uint64_t kTargetErrorClass = 3;
+    return notice.kind == initiator::NoticeKind::LoginRefused && notice.a >> 8 == kTargetErrorClass;
+}
+
 }  // namespace
 
 OrFailure<std::unique_ptr<DriverPort>> DriverPort::open(const DriverConfig& config,
@@ -76,7 +83,8 @@ OrFailure<void> DriverPort::log_in(std::size_t portals, Duration timeout) {
         const auto refusals = std::ranges::count(notices_, initiator::NoticeKind::ConnectFailed,
                                                  &initiator::Notice::kind);
         const bool every_portal_refused = static_cast<std::size_t>(refusals) >= portals;
-        if (every_portal_refused || Driver::clock() >= deadline) break;
+        const bool is_over = every_portal_refused && std::ranges::none_of(notices_, is_busy);
+        if (is_over || Driver::clock() >= deadline) break;
     }
     if (driver_.state() == DriverState::Ready) return {};
     return std::unexpected{failure_of_notices(notices_)};

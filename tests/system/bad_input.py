@@ -151,7 +151,7 @@ class BadInput(unittest.TestCase):
         self.assertEqual(len(sentences), len(cases), "two refusals read the same")
         with played(PLAYED_PORT, after_request_of(0x0301)) as taken:
             self.assert_refused((client.TIMEOUT, client.UNREACHABLE), "read", URL, "--timeout", "4")
-            self.assertGreater(len(taken), 1, "a busy target was not asked again")
+            self.assertGreater(len(taken), 3, "a busy target was not asked again")
 
     # Goal: absurd URLs and options are told apart from failures, before anything is sent.
     def test_absurd_configuration(self):
