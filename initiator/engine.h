@@ -46,10 +46,12 @@ using ConnIndex = Strong<struct ConnIndexTag, std::uint8_t>;
 
 /// The counts that size an engine's memory. Fixed for its life.
 struct EngineLimits {
+    static constexpr std::uint8_t kConnectionsMax = 1;
+
     std::uint16_t depth = 32;  ///< Requests at once; 1..256.
     std::uint32_t request_bytes_max =
         128 * 1024;                ///< Largest data of one request; multiple of 4096.
-    std::uint8_t connections = 1;  ///< 1: a session has one connection.
+    std::uint8_t connections = 1;  ///< 1..kConnectionsMax.
     std::uint32_t stage_bytes =
         64 * 1024;  ///< Receive stage per connection, for headers and short data.
 };
@@ -91,6 +93,7 @@ struct EngineCounters {
     std::uint64_t nop_rtt_last_ns = 0;
     std::uint64_t nop_rtt_max_ns = 0;
     std::uint64_t tmf_sent = 0;
+    std::uint64_t snacks_sent = 0;
     std::uint64_t notices_dropped = 0;
     std::uint32_t requests_in_flight = 0;  ///< Gauge.
     std::uint32_t command_window = 0;      ///< Gauge: commands the target would still take.

@@ -48,6 +48,7 @@ enum class LossReason : std::uint8_t {
     TaskManagementFailed,
     LoginFailed,
     WindowStuck,
+    RepairFailed,  ///< What was lost was asked for, in vain.
 };
 
 /// Which rung of the fence's ladder proved that old writes can no longer be executed. Design,
@@ -57,6 +58,7 @@ enum class FenceRung : std::uint8_t {
     LogicalUnitReset,  ///< The profile owns the unit alone: LOGICAL UNIT RESET was answered
                        ///< "complete".
     WaitedOut,         ///< The unit is shared: the configured fence time passed.
+    TargetWarmReset,   ///< The unit reset was refused; TARGET WARM RESET was answered "complete".
 };
 
 /// Why the probe of the unit gave up.

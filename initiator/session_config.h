@@ -49,6 +49,10 @@ struct AuthConfig {
 
 /// Operational parameters offered; the target's choice wins within RFC 7143 section 13.
 struct OperationalWish {
+    /// What the engine can do; a wish beyond is refused before it gets there.
+    static constexpr std::uint16_t kOutstandingR2tMax = 8;
+    static constexpr std::uint8_t kErrorRecoveryLevelMax = 1;
+
     DigestWish header_digest = DigestWish::Prefer;
     DigestWish data_digest = DigestWish::Prefer;
     bool initial_r2t = false;
@@ -56,12 +60,12 @@ struct OperationalWish {
     std::uint32_t max_recv_data_segment_bytes = 256 * 1024;
     std::uint32_t max_burst_bytes = 1024 * 1024;
     std::uint32_t first_burst_bytes = 256 * 1024;
-    std::uint16_t max_outstanding_r2t = 4;  ///< 1 to 8.
+    std::uint16_t max_outstanding_r2t = 4;  ///< 1 to kOutstandingR2tMax.
     std::uint16_t time2wait_s = 0;          ///< The larger of both sides' wishes holds.
     std::uint16_t time2retain_s = 20;
     bool data_pdu_in_order = true;
     bool data_sequence_in_order = true;
-    std::uint8_t error_recovery_level = 0;  ///< 0 is all there is.
+    std::uint8_t error_recovery_level = 0;  ///< Up to kErrorRecoveryLevelMax.
 };
 
 /// Every timer of a session. Defaults follow shipped initiators, see docs/recovery.md.
@@ -99,6 +103,10 @@ struct SessionConfig {
     bool owns_unit_alone =
         true;  ///< Nobody else uses the unit: LOGICAL UNIT RESET may serve as the fence.
     bool read_only = false;  ///< Refuse writes ourselves, whatever the unit allows.
+    /// An earlier process served the device and died: its writes may still be on their way, and
+    /// its requests will come again. The first session is fenced too, and while the profile lets
+    /// requests wait the engine does not give up.
+    bool takes_over_device = false;
 };
 
 }  // namespace holdfast::initiator

@@ -58,8 +58,11 @@ OrFailure<AttachSpec> planned_spec(const Options& options) {
     spec.exported.kind = *exported;
     spec.limits.depth = tuning.depth;
     spec.limits.request_bytes_max = tuning.request_bytes;
-    spec.limits.connections =
-        static_cast<std::uint8_t>(std::clamp(options.attach.connections.value_or(1), 1U, 8U));
+    const std::uint32_t connections = options.attach.connections.value_or(1);
+    if (connections < 1 || connections > AttachSpec::kConnectionsMax)
+        return fail(ExitCode::Usage,
+                    fmt::format("--connections must be 1 to {}", AttachSpec::kConnectionsMax));
+    spec.limits.connections = static_cast<std::uint8_t>(connections);
     spec.socket = tuning.socket;
     return spec;
 }

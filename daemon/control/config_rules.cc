@@ -239,9 +239,16 @@ constexpr std::array kNegotiationRules{
     Rule<OperationalWish>{
         "first_burst",
         [](N v, OperationalWish& w) { return take_size(v, w.first_burst_bytes, kSegmentRange); }},
-    Rule<OperationalWish>{
-        "max_outstanding_r2t",
-        [](N v, OperationalWish& w) { return take_number(v, w.max_outstanding_r2t, {1, 65535}); }},
+    Rule<OperationalWish>{"max_outstanding_r2t",
+                          [](N v, OperationalWish& w) {
+                              return take_number(v, w.max_outstanding_r2t,
+                                                 {1, OperationalWish::kOutstandingR2tMax});
+                          }},
+    Rule<OperationalWish>{"error_recovery_level",
+                          [](N v, OperationalWish& w) {
+                              return take_number(v, w.error_recovery_level,
+                                                 {0, OperationalWish::kErrorRecoveryLevelMax});
+                          }},
     Rule<OperationalWish>{
         "time2wait",
         [](N v, OperationalWish& w) { return take_number(v, w.time2wait_s, kWaitRange); }},

@@ -21,7 +21,7 @@ std::string_view text_at(const std::array<std::string_view, N>& texts, std::uint
 }
 
 /// LossReason, in its order.
-constexpr std::array<std::string_view, 11> kLossReasons{
+constexpr std::array<std::string_view, 12> kLossReasons{
     "the connection broke",
     "the target did not answer a ping in time",
     "the target broke the protocol",
@@ -33,9 +33,11 @@ constexpr std::array<std::string_view, 11> kLossReasons{
     "task management failed",
     "logging in failed",
     "the target did not open its command window",
+    "the target did not send again what was lost",
 };
-constexpr std::array<std::string_view, 3> kFenceRungs{
-    "nothing was outstanding", "the logical unit was reset", "the fence time was waited out"};
+constexpr std::array<std::string_view, 4> kFenceRungs{
+    "nothing was outstanding", "the logical unit was reset", "the fence time was waited out",
+    "the target was reset"};
 /// initiator::Outcome, in its order.
 constexpr std::array<std::string_view, 9> kOutcomes{"done",
                                                     "medium error",
@@ -77,11 +79,11 @@ constexpr std::array<std::string_view, kSpecErrorCount> kSpecErrors{
     "a portal is not a numeric address with a port; check the portals",
     "the session identifier has more than 48 bits; remove the record from the state directory",
     "the CHAP settings are half; give user and password, and our own when the target proves itself",
-    "a negotiation setting is outside RFC 7143; check [negotiation]",
+    "a negotiation setting is out of range; check [negotiation] with docs/configuration.md",
     "a timer is zero or more than a day; check [timers]",
     "depth is out of range: 1 to 128 for ublk, to 256 for NBD; lower it",
     "request_size must be a multiple of 4096 up to 4 MiB; correct it",
-    "connections must be 1 to 8; correct it",
+    "the number of connections is out of range; use connections = 1",
     "the receive stage is out of range; restart holdfastd",
     "depth times request_size exceeds 512 MiB; lower one of them",
     "a socket buffer exceeds 64 MiB; lower send_buffer or receive_buffer",

@@ -39,8 +39,9 @@ constexpr std::int32_t kIoPriority = 50;
 // A detach that stopped the export but cannot log out: the target gets this long.
 constexpr Duration kLogoutMax = Duration::from_s(30);
 
-DriverConfig driver_config(const AttachSpec& spec) noexcept {
+DriverConfig driver_config(const AttachSpec& spec, bool takes_over_device) noexcept {
     DriverConfig config{.session = spec.session, .limits = spec.limits, .tcp = {}};
+    config.session.takes_over_device = takes_over_device;
     config.session.read_only = spec.session.read_only || spec.exported.read_only;
     const SocketSpec buffers = socket_buffers_of(spec);
     config.tcp.send_bytes = buffers.send_bytes;
@@ -155,7 +156,7 @@ bool IoProcess::prepare() noexcept {
         return fail_early(FailReason::NoProcess, static_cast<std::uint64_t>(mapped.error().code()));
     shared_ = *std::move(mapped);
 
-    const DriverConfig config = driver_config(spec_);
+    const DriverConfig config = driver_config(spec_, inheritance_.recover_ublk_id >= 0);
     Driver::add_to_plan(plan_, config);
     if (!is_ublk()) plan_.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
     const ByteCount arena_bytes = plan_.total();

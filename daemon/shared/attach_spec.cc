@@ -60,7 +60,8 @@ bool is_sound(const SessionConfig& session) noexcept {
            is_sound(session.target_name) && is_sound(session.portals) &&
            is_sound(session.auth.to_target) && is_sound(session.auth.from_target) &&
            is_sound(session.auth.offer_md5_only) && is_sound(session.wish) &&
-           is_sound(session.owns_unit_alone) && is_sound(session.read_only);
+           is_sound(session.owns_unit_alone) && is_sound(session.read_only) &&
+           is_sound(session.takes_over_device);
 }
 
 bool is_sound(const AttachSpec& spec) noexcept {
@@ -99,15 +100,16 @@ bool is_usable(const AuthConfig& auth) noexcept {
     return !auth.from_target.is_set() || auth.to_target.is_set();
 }
 
-/// Ranges of RFC 7143 section 13.
+/// Ranges of RFC 7143 section 13, as far as the engine goes.
 bool is_usable(const OperationalWish& wish) noexcept {
     using enum initiator::DigestWish;
     return wish.header_digest <= Never && wish.data_digest <= Never &&
            is_between(wish.max_recv_data_segment_bytes, kSegmentBytesMin, kSegmentBytesMax) &&
            is_between(wish.max_burst_bytes, kSegmentBytesMin, kSegmentBytesMax) &&
            is_between(wish.first_burst_bytes, kSegmentBytesMin, wish.max_burst_bytes) &&
-           wish.max_outstanding_r2t >= 1 && wish.time2wait_s <= kTime2SecondsMax &&
-           wish.time2retain_s <= kTime2SecondsMax && wish.error_recovery_level <= 2;
+           is_between(wish.max_outstanding_r2t, 1, OperationalWish::kOutstandingR2tMax) &&
+           wish.time2wait_s <= kTime2SecondsMax && wish.time2retain_s <= kTime2SecondsMax &&
+           wish.error_recovery_level <= OperationalWish::kErrorRecoveryLevelMax;
 }
 
 bool is_usable(Duration timer) noexcept {

@@ -61,7 +61,7 @@ struct AttachSpec {
     static constexpr std::uint64_t kDataBytesMax = 512ULL * 1024 * 1024;
     static constexpr std::uint16_t kDepthMax = 256;
     static constexpr std::uint16_t kUblkDepthMax = 128;  ///< Tags per ring of a ublk queue.
-    static constexpr std::uint8_t kConnectionsMax = 8;
+    static constexpr std::uint8_t kConnectionsMax = initiator::EngineLimits::kConnectionsMax;
 
     std::uint32_t magic = kMagic;
     std::uint16_t version = kVersion;
@@ -97,11 +97,11 @@ enum class SpecError : std::uint8_t {
     Portal,        ///< Not a numeric address, or port 0.
     Isid,          ///< More than 48 bits.
     Auth,          ///< Half a credential, or mutual CHAP without our own.
-    Wish,          ///< An operational parameter outside RFC 7143 section 13.
+    Wish,          ///< An operational parameter beyond RFC 7143 section 13, or beyond the engine.
     Timer,         ///< Zero, negative or beyond a day (replacement may be for ever).
     Depth,         ///< 1..256; ublk 1..128.
     RequestBytes,  ///< A multiple of 4096 up to kRequestBytesMax.
-    Connections,   ///< 1..8.
+    Connections,   ///< 1..kConnectionsMax.
     StageBytes,    ///< 4096..1 MiB, and room for one request's headers.
     DataBytes,     ///< depth * request_bytes_max beyond kDataBytesMax.
     SocketBytes,   ///< Beyond 64 MiB.

@@ -91,7 +91,8 @@ void Session::on_verdict(Instant now, Task& task, const scsi::Verdict& verdict) 
         note(NoticeKind::RequestFailed, static_cast<std::uint64_t>(verdict.outcome),
              verdict.sense.for_notice());
         return complete(task, verdict.outcome);
-    case scsi::Step::Violation: return on_violation(now, Violation::SenseMalformed);
+    case scsi::Step::Violation:
+        return on_violation(connection_of(task), now, Violation::SenseMalformed);
     }
 }
 

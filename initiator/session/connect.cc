@@ -19,22 +19,21 @@ bool is_final(const LoginFailure& failure) noexcept {
 
 }  // namespace
 
-void Session::connect(Instant now) noexcept {
-    HF_ASSERT(conn_ == ConnState::Free && ring_.empty());
-    if (cleanup_ == CleanupState::CleanupWait) cleanup_event(CleanupEvent::LogoutStarted);
-    conn_event(ConnEvent::ConnectWanted);
+void Session::connect(Connection& conn, Instant now) noexcept {
+    HF_ASSERT(conn.state == ConnState::Free && !conn.is_leaving && conn.ring.empty());
+    if (conn.cleanup == CleanupState::CleanupWait) cleanup_event(conn, CleanupEvent::LogoutStarted);
+    conn_event(conn, ConnEvent::ConnectWanted);
+    conn.has_link = true;
     stage_ = Stage::Connecting;
-    deadlines_.login = now + config_.timers.login;
-    order(OrderKind::Connect);
+    conn.login_by = now + config_.timers.login;
+    order(conn, OrderKind::Connect);
 }
 
-void Session::transport_up(Instant now, const FreshRandom& random) noexcept {
-    if (stage_ != Stage::Connecting) return;  // Ordered away again in the meantime.
-    conn_event(ConnEvent::TransportUp);
+void Session::transport_up(Connection& conn, Instant now, const FreshRandom& random) noexcept {
+    if (conn.state != ConnState::TransportWait) return;  // Ordered away again in the meantime.
+    conn_event(conn, ConnEvent::TransportUp);
     stage_ = Stage::LoggingIn;
-    framer_.restart();
-    digests_ = {};
-    status_.start(StatSn{});
+    conn.restart();
     window_.start(CmdSn{config_.first_cmd_sn});
     const LoginIdentity identity{.isid = config_.isid,
                                  .tsih = {},
@@ -42,22 +41,22 @@ void Session::transport_up(Instant now, const FreshRandom& random) noexcept {
                                  .itt = next_auxiliary_itt(kLoginSlot),
                                  .cmd_sn = window_.current(),
                                  .expected_stat_sn = {}};
-    login_.emplace(config_, identity, random, LoginOptions{.offer_md5_only = is_md5_only_});
-    is_login_unsent_ = true;
-    keep_alive_.on_received(now);
+    conn.login.emplace(config_, identity, random, LoginOptions{.offer_md5_only = is_md5_only_});
+    conn.is_login_unsent = true;
+    conn.keep_alive.on_received(now);
 }
 
-void Session::on_login_pdu(Instant now) noexcept {
-    HF_ASSERT(login_.has_value());
-    if (is_login_unsent_) {  // An answer to nothing.
+void Session::on_login_pdu(Connection& conn, Instant now) noexcept {
+    HF_ASSERT(conn.login.has_value());
+    if (conn.is_login_unsent) {  // An answer to nothing.
         note(NoticeKind::LoginViolation, static_cast<std::uint64_t>(LoginError::NotALoginResponse));
         return lose(now, LossReason::LoginFailed);
     }
-    const LoginStep step = login_->on_response(framer_.header(), framer_.placed());
+    const LoginStep step = conn.login->on_response(conn.framer.header(), conn.framer.placed());
     if (std::holds_alternative<LoginSendNext>(step)) {
-        is_login_unsent_ = true;
+        conn.is_login_unsent = true;
     } else if (const auto* done = std::get_if<LoginDone>(&step)) {
-        on_logged_in(now, *done);
+        on_logged_in(conn, now, *done);
     } else if (const auto* redirect = std::get_if<LoginRedirect>(&step)) {
         on_redirect(now, *redirect);
     } else if (const auto* failure = std::get_if<LoginFailure>(&step)) {
@@ -79,7 +78,7 @@ void Session::on_login_failed(Instant now, const LoginFailure& failure) noexcept
         return leave(OrderKind::Reset, AfterLeaving::ConnectAtOnce);
     }
     const bool was_last_portal = losses_in_row_ + 1U >= config_.portals.size();
-    if (!was_ready_ && is_final(failure) && was_last_portal) {
+    if (may_give_up() && is_final(failure) && was_last_portal) {
         return leave(OrderKind::Reset, AfterLeaving::GiveUp);
     }
     lose(now, LossReason::LoginFailed);
@@ -95,25 +94,26 @@ void Session::on_redirect(Instant now, const LoginRedirect& redirect) noexcept {
     leave(OrderKind::Reset, AfterLeaving::ConnectAtOnce);
 }
 
-void Session::on_logged_in(Instant now, const LoginDone& done) noexcept {
-    conn_event(ConnEvent::LoginAccepted);
-    if (cleanup_ == CleanupState::InCleanup) cleanup_event(CleanupEvent::LogoutDone);
+void Session::on_logged_in(Connection& conn, Instant now, const LoginDone& done) noexcept {
+    conn_event(conn, ConnEvent::LoginAccepted);
+    if (conn.cleanup == CleanupState::InCleanup) cleanup_event(conn, CleanupEvent::LogoutDone);
     if (session_ == SessionState::Failed) session_event(SessionEvent::Reinstated);
     session_event(SessionEvent::ConnectionLoggedIn);
     agreed_ = done.parameters;
-    digests_ = agreed_.digests();
-    framer_.agree(digests_, agreed_.max_recv_ours_bytes);
-    status_.start(done.expected_stat_sn);
+    conn.digests = agreed_.digests();
+    conn.max_recv_theirs_bytes = agreed_.max_recv_theirs_bytes;
+    conn.framer.agree(conn.digests, agreed_.max_recv_ours_bytes);
+    conn.status.start(done.expected_stat_sn);
     window_.on_target_numbers(done.expected_cmd_sn, done.max_cmd_sn);
     portal_.on_logged_in();
-    deadlines_.login = Instant::never();
-    keep_alive_.start(now, config_.timers.nop_interval, config_.timers.nop_timeout);
+    conn.login_by = Instant::never();
+    conn.keep_alive.start(now, config_.timers.nop_interval, config_.timers.nop_timeout);
     send_limit_ = limits_.depth;
     ++counters_.sessions_established;
     const auto away = was_ready_ ? (now - lost_at_).ms() : 0;
     note(NoticeKind::SessionUp, static_cast<std::uint64_t>(away), done.tsih.raw());
     for (std::size_t i = 0; i < kKeyCount; ++i) {
-        const KeyAnswer answer = login_->negotiation().answer_of(static_cast<KeyId>(i));
+        const KeyAnswer answer = conn.login->negotiation().answer_of(static_cast<KeyId>(i));
         const bool is_odd = answer == KeyAnswer::Rejected || answer == KeyAnswer::Irrelevant;
         if (is_odd) note(NoticeKind::NegotiationNote, i, static_cast<std::uint64_t>(answer));
     }
@@ -142,14 +142,15 @@ void Session::on_probe_step(Instant now, scsi::ProbeStep step) noexcept {
     case scsi::ProbeStep::Wait: deadlines_.probe_again = now + probe_.wait(); return;
     case scsi::ProbeStep::Ready: return on_probed(now);
     case scsi::ProbeStep::Failed: return on_probe_failed(now, probe_.error());
-    case scsi::ProbeStep::Violation: return on_violation(now, Violation::SenseMalformed);
+    case scsi::ProbeStep::Violation:
+        return on_violation(connection_of(tasks_.probe()), now, Violation::SenseMalformed);
     }
 }
 
 void Session::on_probe_failed(Instant now, ProbeError error) noexcept {
     note(NoticeKind::ProbeFailed, static_cast<std::uint64_t>(error));
     stop_probe();
-    if (!was_ready_) return leave(OrderKind::Reset, AfterLeaving::GiveUp);
+    if (may_give_up()) return leave(OrderKind::Reset, AfterLeaving::GiveUp);
     // The unit may come back, as when a target restarts: requests wait.
     lose(now, LossReason::LoginFailed);
 }
@@ -189,7 +190,9 @@ void Session::on_probed(Instant now) noexcept {
 void Session::start_fence(Instant now) noexcept {
     stage_ = Stage::Fencing;
     fence_started_ = now;
-    if (!is_fence_needed_ || is_sabotaged(Sabotage::SkipFence)) {
+    const bool is_skipped = is_sabotaged(Sabotage::SkipFence) ||
+                            (is_sabotaged(Sabotage::SkipFirstFence) && !was_ready_);
+    if (!is_fence_needed_ || is_skipped) {
         return on_fenced(now, FenceRung::NothingToFence);
     }
     if (!config_.owns_unit_alone || fence_failures_ >= kFenceResetsMax) {
@@ -202,13 +205,13 @@ void Session::start_fence(Instant now) noexcept {
 
 void Session::on_fenced(Instant now, FenceRung rung) noexcept {
     HF_ASSERT(stage_ == Stage::Fencing);
-    if (was_ready_) {
+    if (was_ready_ || is_fence_needed_) {
         const auto took = rung == FenceRung::NothingToFence ? Duration{} : now - fence_started_;
         note(NoticeKind::Fenced, static_cast<std::uint64_t>(rung),
              static_cast<std::uint64_t>(took.ms()));
     }
     is_fence_needed_ = false;
-    is_attention_due_ = rung == FenceRung::LogicalUnitReset;
+    is_attention_due_ = rung == FenceRung::LogicalUnitReset || rung == FenceRung::TargetWarmReset;
     fence_failures_ = 0;
     go_ready(now);
 }

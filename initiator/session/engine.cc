@@ -5,15 +5,6 @@
 
 namespace holdfast::initiator {
 
-namespace {
-
-/// The only connection of a session. RFC 7143 allows more; see README.
-void check(ConnIndex conn) noexcept {
-    HF_ASSERT(conn == ConnIndex{0});
-}
-
-}  // namespace
-
 static_assert(Engine::kRxSpansMax >= Framer::kSpansMax);
 static_assert(Engine::kTxSpansMax == TransmitRing::kPiecesMax);
 
@@ -38,35 +29,29 @@ void Engine::stop(Instant now) noexcept {
 }
 
 void Engine::transport_up(ConnIndex conn, Instant now, const FreshRandom& random) noexcept {
-    check(conn);
-    session_.transport_up(now, random);
+    session_.transport_up(session_.connection(conn), now, random);
 }
 
 void Engine::transport_lost(ConnIndex conn, Instant now) noexcept {
-    check(conn);
-    session_.transport_lost(now);
+    session_.transport_lost(session_.connection(conn), now);
 }
 
 std::span<std::span<std::byte>> Engine::rx_spaces(ConnIndex conn,
                                                   std::span<std::span<std::byte>> out) noexcept {
-    check(conn);
-    return session_.rx_spaces(out);
+    return session_.rx_spaces(session_.connection(conn), out);
 }
 
 void Engine::rx_filled(ConnIndex conn, Instant now, std::size_t bytes) noexcept {
-    check(conn);
-    session_.rx_filled(now, bytes);
+    session_.rx_filled(session_.connection(conn), now, bytes);
 }
 
 std::span<std::span<const std::byte>> Engine::tx_spans(
     ConnIndex conn, Instant now, std::span<std::span<const std::byte>> out) noexcept {
-    check(conn);
-    return session_.tx_spans(now, out);
+    return session_.tx_spans(session_.connection(conn), now, out);
 }
 
 void Engine::tx_sent(ConnIndex conn, Instant now, std::size_t bytes) noexcept {
-    check(conn);
-    session_.tx_sent(now, bytes);
+    session_.tx_sent(session_.connection(conn), now, bytes);
 }
 
 Submitted Engine::submit(Instant now, const Request& request) noexcept {

@@ -18,6 +18,11 @@ public:
     /// False when the range overlaps what is there, or when it would be one range too many;
     /// nothing is added then. An empty range is always added, and changes nothing.
     [[nodiscard]] bool try_add(std::uint32_t offset, std::uint32_t bytes) noexcept;
+    /// True when try_add() would say so.
+    [[nodiscard]] bool has_room_for(std::uint32_t offset, std::uint32_t bytes) const noexcept {
+        Extents trial = *this;
+        return trial.try_add(offset, bytes);
+    }
     /// Bytes from the start of the transfer on, without a hole.
     [[nodiscard]] std::uint32_t contiguous_bytes() const noexcept {
         return !ranges_.empty() && ranges_[0].begin == 0 ? ranges_[0].end : 0;

@@ -17,7 +17,7 @@
 namespace holdfast::initiator {
 
 /// Most R2Ts that one task may have outstanding; MaxOutstandingR2T is never offered above it.
-inline constexpr std::uint16_t kR2tsMax = 8;
+inline constexpr std::uint16_t kR2tsMax = OperationalWish::kOutstandingR2tMax;
 
 /// One sequence of Data-Out. Stale when its task has ended.
 struct OutSequence {
@@ -30,9 +30,15 @@ struct OutSequence {
 
 class OutQueue {
 public:
-    static void add_to_plan(reserve::MemoryPlan& plan, std::uint16_t depth) noexcept {
-        plan.add_objects<OutSequence>("Data-Out sequences", places(depth),
-                                      "every R2T and one burst a tag");
+    /// For `count` queues.
+    static void add_to_plan(reserve::MemoryPlan& plan, std::uint16_t depth,
+                            std::uint8_t count) noexcept {
+        const std::size_t bytes = places(depth) * sizeof(OutSequence);
+        const std::size_t units = (bytes + reserve::kCarveUnitBytes - 1) / reserve::kCarveUnitBytes;
+        plan.add({.name = "Data-Out sequences",
+                  .count = count,
+                  .each = ByteCount{units * reserve::kCarveUnitBytes},
+                  .reason = "every R2T and one burst a tag"});
     }
     OutQueue(reserve::Region& region, std::uint16_t depth) noexcept
         : cells_(region.carve<OutSequence>(places(depth))) {}

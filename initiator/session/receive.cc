@@ -24,75 +24,84 @@ scsi::Residual residual_of(Residual residual) noexcept {
 
 }  // namespace
 
-std::span<std::span<std::byte>> Session::rx_spaces(std::span<std::span<std::byte>> out) noexcept {
-    if (stage_ != Stage::LoggingIn && !is_full_feature()) return {};
-    return framer_.spaces(out);
+std::span<std::span<std::byte>> Session::rx_spaces(Connection& conn,
+                                                   std::span<std::span<std::byte>> out) noexcept {
+    if (!conn.listens()) return {};
+    return conn.framer.spaces(out);
 }
 
-void Session::rx_filled(Instant now, std::size_t bytes) noexcept {
-    if (stage_ != Stage::LoggingIn && !is_full_feature()) return;
+void Session::rx_filled(Connection& conn, Instant now, std::size_t bytes) noexcept {
+    if (!conn.listens()) return;
     if (bytes == 0) return;
-    keep_alive_.on_received(now);
+    conn.keep_alive.on_received(now);
     granted_ = Duration{};
-    framer_.filled(bytes);
-    take_in(now);
+    conn.framer.filled(bytes);
+    take_in(conn, now);
     counters_.command_window = window_.open_count();
     on_departure_progress(now);
 }
 
-void Session::take_in(Instant now) noexcept {
-    while (stage_ == Stage::LoggingIn || is_full_feature()) {
-        switch (framer_.next()) {
+void Session::take_in(Connection& conn, Instant now) noexcept {
+    while (conn.listens()) {
+        switch (conn.framer.next()) {
         case Framed::NeedsBytes: return;
-        case Framed::Header: on_header(now); break;
-        case Framed::Pdu: on_pdu(now); break;
+        case Framed::Header: on_header(conn, now); break;
+        case Framed::Pdu: on_pdu(conn, now); break;
         case Framed::HeaderDigestWrong:
             ++counters_.digest_errors;
             note(NoticeKind::DigestError, 0);
             return lose(now, LossReason::HeaderDigest);
         case Framed::DataDigestWrong:
             ++counters_.digest_errors;
-            note(NoticeKind::DigestError, 1, u8_at<0>(framer_.header()));
+            note(NoticeKind::DigestError, 1, u8_at<0>(conn.framer.header()));
             if (is_sabotaged(Sabotage::IgnoreDataDigest)) {
-                on_pdu(now);
+                on_pdu(conn, now);
                 break;
             }
-            return lose(now, LossReason::DataDigest);
-        case Framed::Violation: return on_violation(now, framer_.violation());
+            if (!may_repair(conn)) return lose(now, LossReason::DataDigest);
+            on_discarded(conn, now);
+            break;
+        case Framed::Violation: return on_violation(conn, now, conn.framer.violation());
         }
     }
 }
 
-void Session::on_violation(Instant now, Violation violation) noexcept {
+void Session::on_violation(Connection& conn, Instant now, Violation violation) noexcept {
     ++counters_.violations;
     note(NoticeKind::PeerViolation, static_cast<std::uint64_t>(violation),
-         u8_at<0>(framer_.header()));
+         u8_at<0>(conn.framer.header()));
     lose(now, LossReason::PeerViolation);
 }
 
-void Session::on_header(Instant now) noexcept {
-    const auto opcode = opcode_of(framer_.header());
+void Session::on_header(Connection& conn, Instant now) noexcept {
+    const auto opcode = opcode_of(conn.framer.header());
     HF_ASSERT(opcode.has_value());  // The framer has judged it.
-    if (*opcode == TargetOpcode::DataIn && stage_ != Stage::LoggingIn) {
-        if (const auto wrong = place_data_in()) on_violation(now, *wrong);
+    if (*opcode == TargetOpcode::DataIn && conn.state != ConnState::InLogin) {
+        if (const auto wrong = place_data_in(conn)) on_violation(conn, now, *wrong);
         return;
     }
-    const std::size_t kept = std::min<std::size_t>(framer_.payload_bytes(), control_.size());
-    framer_.place_payload(control_.first(kept));
+    const std::size_t kept =
+        std::min<std::size_t>(conn.framer.payload_bytes(), conn.control.size());
+    conn.framer.place_payload(conn.control.first(kept));
 }
 
 /// Decides where a Data-In goes before one byte of it is taken. RFC 7143 section 11.7.
-std::optional<Violation> Session::place_data_in() noexcept {
-    const auto view = DataInView::parse(framer_.header());
+std::optional<Violation> Session::place_data_in(Connection& conn) noexcept {
+    const auto view = DataInView::parse(conn.framer.header());
     if (!view) return view.error();
     Task* const task = tasks_.find_sent(view->task_tag());
     if (task == nullptr) {
         if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
-        framer_.place_payload({});  // Stale: read and dropped (RED-12).
+        conn.framer.place_payload({});  // Stale: read and dropped (RED-12).
         return {};
     }
     if (task->direction != DataDirection::Read) return Violation::DataInForWrite;
-    if (view->data_sn() != task->next_data_sn) return Violation::DataNumberWrong;
+    const Place place = place_of(view->data_sn().raw(), task->next_data_sn.raw());
+    if (place != Place::Due) {
+        if (place == Place::Absurd || !may_repair(conn)) return Violation::DataNumberWrong;
+        conn.framer.place_payload({});  // Dropped: a duplicate, or beyond a gap.
+        return {};
+    }
     const std::uint64_t end = std::uint64_t{view->buffer_offset()} + view->data_bytes();
     if (end > task->transfer_bytes) return Violation::DataInBeyondTransfer;
     const bool is_in_order = agreed_.data_pdu_in_order && agreed_.data_sequence_in_order;
@@ -100,33 +109,33 @@ std::optional<Violation> Session::place_data_in() noexcept {
         view->buffer_offset() != task->received.contiguous_bytes()) {
         return Violation::DataInOutOfOrder;
     }
-    if (!task->received.try_add(view->buffer_offset(), view->data_bytes())) {
+    if (!task->received.has_room_for(view->buffer_offset(), view->data_bytes())) {
         return Violation::DataInOutOfOrder;
     }
-    is_receiving_ = true;
-    receiving_ = task->index;
-    framer_.place_payload(task->in.subspan(view->buffer_offset(), view->data_bytes()));
+    conn.receiving = task->index;
+    conn.framer.place_payload(task->in.subspan(view->buffer_offset(), view->data_bytes()));
     return {};
 }
 
-void Session::on_pdu(Instant now) noexcept {
-    is_receiving_ = false;
-    if (stage_ == Stage::LoggingIn) return on_login_pdu(now);
-    const auto opcode = opcode_of(framer_.header());
+void Session::on_pdu(Connection& conn, Instant now) noexcept {
+    conn.receiving.reset();
+    if (conn.state == ConnState::InLogin) return on_login_pdu(conn, now);
+    const auto opcode = opcode_of(conn.framer.header());
     HF_ASSERT(opcode.has_value());
-    if (const auto wrong = dispatch(now, *opcode)) on_violation(now, *wrong);
+    if (const auto wrong = dispatch(conn, now, *opcode)) on_violation(conn, now, *wrong);
 }
 
-std::optional<Violation> Session::dispatch(Instant now, TargetOpcode opcode) noexcept {
+std::optional<Violation> Session::dispatch(Connection& conn, Instant now,
+                                           TargetOpcode opcode) noexcept {
     switch (opcode) {
-    case TargetOpcode::DataIn: return on_data_in(now);
-    case TargetOpcode::ScsiResponse: return on_scsi_response(now);
-    case TargetOpcode::ReadyToTransfer: return on_r2t();
-    case TargetOpcode::NopIn: return on_nop_in(now);
-    case TargetOpcode::TaskManagementResponse: return on_task_management(now);
-    case TargetOpcode::LogoutResponse: return on_logout_response(now);
-    case TargetOpcode::AsyncMessage: return on_async(now);
-    case TargetOpcode::Reject: return on_reject(now);
+    case TargetOpcode::DataIn: return on_data_in(conn, now);
+    case TargetOpcode::ScsiResponse: return on_scsi_response(conn, now);
+    case TargetOpcode::ReadyToTransfer: return on_r2t(conn, now);
+    case TargetOpcode::NopIn: return on_nop_in(conn, now);
+    case TargetOpcode::TaskManagementResponse: return on_task_management(conn, now);
+    case TargetOpcode::LogoutResponse: return on_logout_response(conn, now);
+    case TargetOpcode::AsyncMessage: return on_async(conn, now);
+    case TargetOpcode::Reject: return on_reject(conn, now);
     case TargetOpcode::LoginResponse:
     case TargetOpcode::TextResponse: break;  // We sent no request that they could answer.
     }
@@ -137,16 +146,22 @@ void Session::take_window(const TargetNumbers& numbers) noexcept {
     window_.on_target_numbers(numbers.expected_cmd_sn, numbers.max_cmd_sn);
 }
 
-/// A StatSN that counts. At this recovery level a gap cannot be repaired, so it is a violation;
-/// an earlier number is a duplicate and its PDU is dropped (STA-05).
-Session::StatusTaken Session::take_status(const TargetNumbers& numbers) noexcept {
-    switch (status_.order_of(numbers.stat_sn)) {
+/// A StatSN that counts. An earlier number is a duplicate and its PDU is dropped; a gap is asked
+/// for again, or a violation where the recovery level has no means for that (STA-05).
+Session::StatusTaken Session::take_status(Connection& conn, Instant now,
+                                          const TargetNumbers& numbers) noexcept {
+    switch (conn.status.order_of(numbers.stat_sn)) {
     case StatusOrder::Due:
         take_window(numbers);
-        status_.advance();
+        conn.status.advance();
+        conn.repair.on_status_taken(conn.status.expected());
         return {.is_due = true};
     case StatusOrder::Seen: return {};
     case StatusOrder::Missing:
+        if (!may_repair(conn)) break;
+        take_window(numbers);
+        ask_for_status(conn, now, numbers.stat_sn.next(), false);
+        return {};
     case StatusOrder::Absurd: break;
     }
     return {.violation = Violation::StatusNumberWrong};
@@ -158,18 +173,34 @@ bool Session::is_plausible(Itt itt) const noexcept {
     return slot <= limits_.depth || (slot >= kAuxiliaryFirst && itt != kIttReserved);
 }
 
-std::optional<Violation> Session::on_data_in(Instant now) noexcept {
-    const auto view = DataInView::parse(framer_.header());
+std::optional<Violation> Session::on_data_in(Connection& conn, Instant now) noexcept {
+    const auto view = DataInView::parse(conn.framer.header());
     if (!view) return view.error();
+    Task* const task = tasks_.find_sent(view->task_tag());
+    if (task != nullptr && view->data_sn() != task->next_data_sn) {
+        return on_misplaced_data(conn, now, *task, *view);
+    }
     if (!view->has_status()) {
         take_window(view->numbers());
-    } else if (const auto taken = take_status(view->numbers()); !taken.is_due) {
+    } else if (const auto taken = take_status(conn, now, view->numbers()); !taken.is_due) {
         return taken.violation;
     }
-    Task* const task = tasks_.find_sent(view->task_tag());
     if (task == nullptr) return {};
+    const bool is_added = task->received.try_add(view->buffer_offset(), view->data_bytes());
+    HF_ASSERT(is_added);  // Judged before the payload was placed.
     task->next_data_sn = task->next_data_sn.next();
-    if (!view->has_status()) return {};
+    if (task->gap != Gap::None) conn.repair.is_unanswered = false;
+    task->gap = Gap::None;
+    if (!view->has_status()) {
+        const bool is_asked = view->wants_acknowledgement() && may_repair(conn) &&
+                              view->transfer_tag() != kTttReserved;
+        // One that finds no room is left out: the target asks again.
+        if (is_asked) {
+            static_cast<void>(conn.repair.data_acks.try_push(
+                {view->task_tag(), view->transfer_tag(), view->lun(), task->next_data_sn}));
+        }
+        return {};
+    }
     const Residual residual = view->residual();
     on_answer(now, *task,
               {.status = static_cast<scsi::Status>(view->status()),
@@ -178,18 +209,38 @@ std::optional<Violation> Session::on_data_in(Instant now) noexcept {
     return {};
 }
 
-std::optional<Violation> Session::on_scsi_response(Instant now) noexcept {
-    const auto view = ScsiResponseView::parse(framer_.header());
+/// Its payload was dropped. A gap is asked for once; what lies beyond it comes again.
+std::optional<Violation> Session::on_misplaced_data(Connection& conn, Instant now, Task& task,
+                                                    const DataInView& view) noexcept {
+    HF_ASSERT(may_repair(conn));
+    take_window(view.numbers());
+    const bool is_ahead = task.next_data_sn.precedes(view.data_sn());
+    if (is_ahead && task.gap == Gap::None) ask_for_task(conn, now, task);
+    if (!is_ahead || !view.has_status() || !may_repair(conn)) return {};
+    const StatusOrder order = conn.status.order_of(view.numbers().stat_sn);
+    if (order == StatusOrder::Absurd) return Violation::StatusNumberWrong;
+    if (order != StatusOrder::Seen) {
+        ask_for_status(conn, now, view.numbers().stat_sn.next(), order == StatusOrder::Due);
+    }
+    return {};
+}
+
+std::optional<Violation> Session::on_scsi_response(Connection& conn, Instant now) noexcept {
+    const auto view = ScsiResponseView::parse(conn.framer.header());
     if (!view) return view.error();
     if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
-    const auto taken = take_status(view->numbers());
-    if (!taken.is_due) return taken.violation;
     Task* const task = tasks_.find_sent(view->task_tag());
-    if (task == nullptr) return {};
     // Some targets leave ExpDataSN 0 (RED-02); R2Ts of a write are the target's own business.
     const DataSn counted = view->expected_data_sn();
-    const bool is_counted =
-        view->is_completed() && task->direction == DataDirection::Read && counted != DataSn{};
+    const EarlyStatus early{.stat_sn = view->numbers().stat_sn,
+                            .data_count = counted,
+                            .is_good = view->is_completed() && view->status() == ScsiStatus::Good};
+    if (task != nullptr && is_status_early(conn, now, *task, early)) return {};
+    const auto taken = take_status(conn, now, view->numbers());
+    if (!taken.is_due) return taken.violation;
+    if (task == nullptr) return {};
+    const bool is_counted = view->is_completed() && task->direction == DataDirection::Read &&
+                            counted != DataSn{} && task->gap == Gap::None;
     if (is_counted && counted != task->next_data_sn) return Violation::DataNumberWrong;
     const Residual residual = view->residual();
     on_answer(now, *task,
@@ -197,14 +248,14 @@ std::optional<Violation> Session::on_scsi_response(Instant now) noexcept {
                .status = static_cast<scsi::Status>(view->status()),
                .residual = residual_of(residual),
                .residual_bytes = residual.count,
-               .data_segment = framer_.placed()});
+               .data_segment = conn.framer.placed()});
     return {};
 }
 
 /// RFC 7143 section 11.8. What it asks for is bounded by our own command, whatever MaxBurstLength
 /// says: a longer one is honoured as it stands (R2T-03).
-std::optional<Violation> Session::on_r2t() noexcept {
-    const auto view = R2tView::parse(framer_.header());
+std::optional<Violation> Session::on_r2t(Connection& conn, Instant now) noexcept {
+    const auto view = R2tView::parse(conn.framer.header());
     if (!view) return view.error();
     take_window(view->numbers());
     Task* const task = tasks_.find_sent(view->task_tag());
@@ -214,8 +265,15 @@ std::optional<Violation> Session::on_r2t() noexcept {
     }
     if (task->direction != DataDirection::Write) return Violation::R2tForRead;
     if (view->lun() != config_.lun) return Violation::LunMismatch;
-    if (view->r2t_sn().precedes(task->next_r2t_sn)) return {};  // A duplicate (R2T-08).
-    if (view->r2t_sn() != task->next_r2t_sn) return Violation::R2tNumberWrong;
+    switch (place_of(view->r2t_sn().raw(), task->next_r2t_sn.raw())) {
+    case Place::Due: task->gap = Gap::None; break;
+    case Place::Seen: return {};  // A duplicate (R2T-08).
+    case Place::Ahead:
+        if (!may_repair(conn)) return Violation::R2tNumberWrong;
+        if (task->gap == Gap::None) ask_for_task(conn, now, *task);
+        return {};
+    case Place::Absurd: return Violation::R2tNumberWrong;
+    }
     const std::uint64_t end = std::uint64_t{view->buffer_offset()} + view->desired_bytes();
     if (end > task->transfer_bytes) return Violation::R2tBeyondTransfer;
     if (task->r2ts_waiting >= std::min(agreed_.max_outstanding_r2t, kR2tsMax)) {
@@ -223,44 +281,46 @@ std::optional<Violation> Session::on_r2t() noexcept {
     }
     ++task->r2ts_waiting;
     task->next_r2t_sn = task->next_r2t_sn.next();
-    out_queue_.push({.itt = view->task_tag(),
-                     .ttt = view->transfer_tag(),
-                     .offset = view->buffer_offset(),
-                     .left_bytes = view->desired_bytes()});
+    conn.out_queue.push({.itt = view->task_tag(),
+                         .ttt = view->transfer_tag(),
+                         .offset = view->buffer_offset(),
+                         .left_bytes = view->desired_bytes()});
     return {};
 }
 
-std::optional<Violation> Session::on_nop_in(Instant now) noexcept {
-    const auto view = NopInView::parse(framer_.header());
+std::optional<Violation> Session::on_nop_in(Connection& conn, Instant now) noexcept {
+    const auto view = NopInView::parse(conn.framer.header());
     if (!view) return view.error();
     if (!view->is_answer()) {
         // Its StatSN is announced, not counted. Ahead of ours: a response was lost (NOP-05).
-        const StatusOrder order = status_.order_of(view->numbers().stat_sn);
-        if (order == StatusOrder::Missing || order == StatusOrder::Absurd) {
+        const StatusOrder order = conn.status.order_of(view->numbers().stat_sn);
+        const bool is_ahead = order == StatusOrder::Missing;
+        if (order == StatusOrder::Absurd || (is_ahead && !may_repair(conn))) {
             return Violation::StatusNumberWrong;
         }
+        if (is_ahead) ask_for_status(conn, now, view->numbers().stat_sn, false);
         take_window(view->numbers());
         if (!view->wants_answer()) return {};
         // A flood is answered as far as the queue goes; the target's own limits judge the rest.
-        if (!nop_answers_.try_push({view->transfer_tag(), view->lun()})) ++counters_.violations;
+        if (!conn.nop_answers.try_push({view->transfer_tag(), view->lun()})) ++counters_.violations;
         return {};
     }
-    const auto taken = take_status(view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
-    if (view->task_tag() != ping_itt_ || !keep_alive_.ping_is_out()) return {};
+    if (view->task_tag() != conn.ping_itt || !conn.keep_alive.ping_is_out()) return {};
     if (view->data_bytes() != 0) return Violation::PingEchoWrong;  // We sent no data.
-    const Duration trip = now - keep_alive_.ping_sent_at();
+    const Duration trip = now - conn.keep_alive.ping_sent_at();
     counters_.nop_rtt_last_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(trip.ns(), 0));
     counters_.nop_rtt_max_ns = std::max(counters_.nop_rtt_max_ns, counters_.nop_rtt_last_ns);
-    keep_alive_.on_ping_over();
+    conn.keep_alive.on_ping_over();
     if (stage_ == Stage::Ready) losses_in_row_ = 0;
     return {};
 }
 
-std::optional<Violation> Session::on_task_management(Instant now) noexcept {
-    const auto view = TaskManagementResponseView::parse(framer_.header());
+std::optional<Violation> Session::on_task_management(Connection& conn, Instant now) noexcept {
+    const auto view = TaskManagementResponseView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     if (rung_ == Rung::None || rung_unsent_ || view->task_tag() != rung_itt_) return {};
     if (view->response() == TaskResponse::FunctionSucceeded) {
@@ -272,16 +332,17 @@ std::optional<Violation> Session::on_task_management(Instant now) noexcept {
     return {};
 }
 
-std::optional<Violation> Session::on_logout_response(Instant now) noexcept {
-    const auto view = LogoutResponseView::parse(framer_.header());
+std::optional<Violation> Session::on_logout_response(Connection& conn, Instant now) noexcept {
+    const auto view = LogoutResponseView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
-    if (conn_ != ConnState::InLogout || logout_unsent_ || view->task_tag() != logout_itt_) {
+    if (conn.state != ConnState::InLogout || conn.is_logout_unsent ||
+        view->task_tag() != conn.logout_itt) {
         return Violation::PhaseWrong;
     }
     if (view->result() == LogoutResult::Closed || view->result() == LogoutResult::CidNotFound) {
-        on_logged_out();
+        on_logged_out(conn);
         return {};
     }
     // Only now its Time2Wait means something at this recovery level (LGO-07).
@@ -290,19 +351,19 @@ std::optional<Violation> Session::on_logout_response(Instant now) noexcept {
     return {};
 }
 
-std::optional<Violation> Session::on_async(Instant now) noexcept {
-    const auto view = AsyncMessageView::parse(framer_.header());
+std::optional<Violation> Session::on_async(Connection& conn, Instant now) noexcept {
+    const auto view = AsyncMessageView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(view->numbers());
+    const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     note(NoticeKind::AsyncEvent, view->event_code(), view->parameter1());
     switch (view->event()) {
-    case AsyncEvent::ScsiEvent: on_scsi_event(now); return {};
+    case AsyncEvent::ScsiEvent: on_scsi_event(conn, now); return {};
     case AsyncEvent::LogoutRequest:
     // We may answer this one with a logout instead of a Text Request (11.9.1): the new login
     // negotiates everything again.
     case AsyncEvent::NegotiationRequest:
-        on_logout_asked(now, Duration::from_s(view->parameter3()));
+        on_logout_asked(conn, now, Duration::from_s(view->parameter3()));
         return {};
     case AsyncEvent::ConnectionDrop:
         if (view->parameter1() != 0) return {};  // Not our only CID.
@@ -318,8 +379,8 @@ std::optional<Violation> Session::on_async(Instant now) noexcept {
 }
 
 /// Sense without a command: only news about the unit count.
-void Session::on_scsi_event(Instant now) noexcept {
-    const auto bytes = scsi::sense_in_response(framer_.placed());
+void Session::on_scsi_event(const Connection& conn, Instant now) noexcept {
+    const auto bytes = scsi::sense_in_response(conn.framer.placed());
     if (!bytes) return;
     const auto sense = scsi::parse_sense(*bytes);
     if (!sense) return;
@@ -329,40 +390,51 @@ void Session::on_scsi_event(Instant now) noexcept {
     if (is_news && stage_ == Stage::Ready && !is_probing_) start_probe(now);
 }
 
-std::optional<Violation> Session::on_reject(Instant now) noexcept {
-    const auto view = RejectView::parse(framer_.header());
+std::optional<Violation> Session::on_reject(Connection& conn, Instant now) noexcept {
+    const auto view = RejectView::parse(conn.framer.header());
     if (!view) return view.error();
-    const auto taken = take_status(view->numbers());
-    if (!taken.is_due) return taken.violation;
+    constexpr std::uint8_t kOpcodeBits = 0x3f;
+    auto opcode = InitiatorOpcode::NopOut;
+    Itt itt = kIttReserved;
+    if (view->has_rejected_header()) {
+        const Bhs rejected = conn.framer.placed().first<kBhsBytes>();
+        opcode = static_cast<InitiatorOpcode>(u8_at<0>(rejected) & kOpcodeBits);
+        itt = task_tag_of(rejected);
+    }
+    // The Reject of a SNACK stands behind the very gap that the SNACK spoke of.
+    const bool is_early = opcode == InitiatorOpcode::SnackRequest && may_repair(conn) &&
+                          conn.status.order_of(view->numbers().stat_sn) == StatusOrder::Missing;
+    if (!is_early) {
+        const auto taken = take_status(conn, now, view->numbers());
+        if (!taken.is_due) return taken.violation;
+    }
     if (!view->has_rejected_header()) {
         note(NoticeKind::Rejected, static_cast<std::uint64_t>(view->reason()));
         lose(now, LossReason::Rejected);
         return {};
     }
-    const Bhs rejected = framer_.placed().first<kBhsBytes>();
-    constexpr std::uint8_t kOpcodeBits = 0x3f;
-    const auto opcode = static_cast<InitiatorOpcode>(u8_at<0>(rejected) & kOpcodeBits);
     note(NoticeKind::Rejected, static_cast<std::uint64_t>(view->reason()),
          static_cast<std::uint64_t>(opcode));
-    on_rejected(now, view->reason(), opcode, task_tag_of(rejected));
+    on_rejected(conn, now, view->reason(), opcode, itt);
     return {};
 }
 
 /// RFC 7143 sections 7.3 and 11.17.1. The CmdSN of a rejected command was not consumed: the hole is
 /// closed by a new session, because repairing it belongs to higher recovery levels.
-void Session::on_rejected(Instant now, RejectReason reason, InitiatorOpcode opcode,
-                          Itt itt) noexcept {
+void Session::on_rejected(Connection& conn, Instant now, RejectReason reason,
+                          InitiatorOpcode opcode, Itt itt) noexcept {
     using enum RejectReason;
     if (reason == TaskInProgress) return;  // Our duplicate; the first one goes on.
     if (reason == WaitingForLogout) {      // Requeued when the connection is gone (ASY-02).
-        if (conn_ != ConnState::InLogout) on_logout_asked(now, Duration{});
+        if (conn.state != ConnState::InLogout) on_logout_asked(conn, now, Duration{});
         return;
     }
     if (opcode == InitiatorOpcode::DataOut && reason == DataDigestError) {
         return;  // The target asks again, or ends the command itself (DIG-12).
     }
+    if (opcode == InitiatorOpcode::SnackRequest) distrust_level();
     const bool is_later = reason == TooManyImmediateCommands || reason == LongOperation;
-    if (is_later && opcode == InitiatorOpcode::NopOut) return keep_alive_.on_ping_over();
+    if (is_later && opcode == InitiatorOpcode::NopOut) return conn.keep_alive.on_ping_over();
     if (opcode == InitiatorOpcode::TaskManagementRequest && itt == rung_itt_ &&
         rung_ != Rung::None) {
         if (is_later) {

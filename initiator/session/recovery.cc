@@ -7,21 +7,21 @@
 
 namespace holdfast::initiator {
 
-void Session::conn_event(ConnEvent event) noexcept {
-    const auto step_taken = step(conn_, event);
+void Session::conn_event(Connection& conn, ConnEvent event) noexcept {
+    const auto step_taken = step(conn.state, event);
     HF_ASSERT(step_taken.has_value());  // What peers can cause is checked before.
-    conn_ = step_taken->to;
-    if (conn_ == ConnState::CleanupWait) {
+    conn.state = step_taken->to;
+    if (conn.state == ConnState::CleanupWait) {
         // The next connection is another instance; this one goes through the cleanup diagram.
-        cleanup_ = CleanupState::CleanupWait;
-        conn_ = ConnState::Free;
+        conn.cleanup = CleanupState::CleanupWait;
+        conn.state = ConnState::Free;
     }
 }
 
-void Session::cleanup_event(CleanupEvent event) noexcept {
-    const auto step_taken = step(cleanup_, event);
+void Session::cleanup_event(Connection& conn, CleanupEvent event) noexcept {
+    const auto step_taken = step(conn.cleanup, event);
     HF_ASSERT(step_taken.has_value());
-    cleanup_ = step_taken->to;
+    conn.cleanup = step_taken->to;
 }
 
 void Session::session_event(SessionEvent event) noexcept {
@@ -41,21 +41,24 @@ void Session::lose(Instant now, LossReason reason) noexcept {
 
 /// A logout that was already under way is not tried again on a new session.
 Session::AfterLeaving Session::after_loss() const noexcept {
-    const bool is_last_step = departure_ == Departure::Stopping && conn_ == ConnState::InLogout;
+    const bool is_last_step =
+        departure_ == Departure::Stopping && leading().state == ConnState::InLogout;
     return is_last_step ? AfterLeaving::Stop : AfterLeaving::Reconnect;
 }
 
 void Session::on_loss(Instant now, LossReason reason) noexcept {
     const bool was_up = is_full_feature();
     note(NoticeKind::SessionLost, static_cast<std::uint64_t>(reason), counters_.requests_in_flight);
-    conn_event(ConnEvent::TransportLost);
     if (was_up) {
         ++counters_.sessions_lost;
         session_event(SessionEvent::Failure);
         time2wait_ = std::max(time2wait_, Duration::from_s(agreed_.time2wait_s));
         if (stage_ == Stage::Ready) lost_at_ = now;
     } else {
-        if (cleanup_ == CleanupState::InCleanup) cleanup_event(CleanupEvent::LogoutFailed);
+        for (Connection* const conn : conns_) {
+            if (conn->cleanup != CleanupState::InCleanup) continue;
+            cleanup_event(*conn, CleanupEvent::LogoutFailed);
+        }
         portal_.on_failed(config_);
     }
     if (was_ready_ && deadlines_.replacement.is_never() && !is_failing_fast_) {
@@ -63,29 +66,30 @@ void Session::on_loss(Instant now, LossReason reason) noexcept {
     }
 }
 
+/// Ends every connection; what follows begins when the last transport is gone.
 void Session::leave(OrderKind how, AfterLeaving after) noexcept {
     HF_ASSERT(has_transport());
-    if (conn_ != ConnState::Free) conn_event(ConnEvent::TransportLost);
     stop_everything();
-    order(how);
     stage_ = Stage::Leaving;
     after_leaving_ = after;
+    for (Connection* const conn : conns_) {
+        if (!conn->has_link || conn->is_leaving) continue;
+        conn->is_leaving = true;
+        if (conn->state != ConnState::Free) conn_event(*conn, ConnEvent::TransportLost);
+        order(*conn, how);
+    }
 }
 
-/// Disarms whatever belongs to a connection.
+/// Disarms whatever belongs to the session's connections.
 void Session::stop_everything() noexcept {
     if (is_probing_) stop_probe();
-    keep_alive_.stop();
+    for (Connection* const conn : conns_) conn->disarm();
     if (is_fence_rung_) ++fence_failures_;
     is_fence_rung_ = false;
     rung_ = Rung::None;
     rung_unsent_ = false;
-    logout_unsent_ = false;
-    is_login_unsent_ = false;
-    nop_answers_.clear();
-    for (Instant* at :
-         {&deadlines_.login, &deadlines_.fence, &deadlines_.task_management,
-          &deadlines_.task_management_again, &deadlines_.window, &deadlines_.logout}) {
+    for (Instant* at : {&deadlines_.fence, &deadlines_.task_management,
+                        &deadlines_.task_management_again, &deadlines_.window}) {
         *at = Instant::never();
     }
     if (departure_ == Departure::AskedByTarget) {
@@ -94,31 +98,33 @@ void Session::stop_everything() noexcept {
     }
 }
 
-void Session::transport_lost(Instant now) noexcept {
-    if (stage_ == Stage::Leaving) return on_transport_gone(now);
-    if (!has_transport()) return;
-    if (stage_ == Stage::LoggingIn && login_->on_transport_lost() && !is_md5_only_) {
-        is_md5_only_ = true;
+void Session::transport_lost(Connection& conn, Instant now) noexcept {
+    if (!conn.has_link) return;
+    if (!conn.is_leaving) {
+        if (conn.state == ConnState::InLogin && conn.login->on_transport_lost()) {
+            is_md5_only_ = true;
+        }
+        // Some targets agree to a level and hang up at the first SNACK (ER1-16).
+        if (conn.repair.is_unanswered) distrust_level();
+        const AfterLeaving after = after_loss();
+        on_loss(now, LossReason::TransportLost);
+        conn.is_leaving = true;
+        conn_event(conn, ConnEvent::TransportLost);
+        leave(OrderKind::Reset, after);
     }
-    after_leaving_ = after_loss();
-    on_loss(now, LossReason::TransportLost);
-    stop_everything();
-    stage_ = Stage::Leaving;
-    on_transport_gone(now);
+    conn.on_transport_gone();
+    const bool is_last = std::ranges::none_of(conns_, &Connection::has_link);
+    if (is_last) on_transports_gone(now);
 }
 
-/// The transport holds nothing of ours any more: now buffers may change hands.
-void Session::on_transport_gone(Instant now) noexcept {
+/// No transport holds anything of ours any more: now buffers may change hands.
+void Session::on_transports_gone(Instant now) noexcept {
     HF_ASSERT(stage_ == Stage::Leaving);
-    ring_.clear();
-    out_queue_.clear();
-    framer_.restart();
-    is_receiving_ = false;
     requeue_all(now);
     const bool is_over = departure_ == Departure::Stopping && is_settled();
     if (is_over || after_leaving_ == AfterLeaving::Stop) return end_session();
     switch (after_leaving_) {
-    case AfterLeaving::ConnectAtOnce: return connect(now);
+    case AfterLeaving::ConnectAtOnce: return connect(leading(), now);
     case AfterLeaving::GiveUp: return give_up();
     case AfterLeaving::Reconnect:
     case AfterLeaving::Stop: break;
@@ -204,8 +210,8 @@ void Session::hurry() noexcept {
 }
 
 /// Asked for by the target, within so much time. Another request buys no extra time (T12, T14).
-void Session::on_logout_asked(Instant now, Duration within) noexcept {
-    conn_event(ConnEvent::LogoutAskedByTarget);
+void Session::on_logout_asked(Connection& conn, Instant now, Duration within) noexcept {
+    conn_event(conn, ConnEvent::LogoutAskedByTarget);
     if (departure_ != Departure::None) return;
     departure_ = Departure::AskedByTarget;
     // Half for outstanding answers, half for the logout itself.
@@ -223,18 +229,19 @@ void Session::on_departure_progress(Instant now) noexcept {
         if (is_late) hurry();
         return;
     }
-    if (conn_ == ConnState::InLogout) return;
+    Connection& conn = leading();
+    if (conn.state == ConnState::InLogout) return;
     const bool is_quiet =
         departure_ == Departure::Stopping ? is_settled() : tasks_.sent_count() == 0;
     if (!is_quiet && !is_late) return;
-    conn_event(ConnEvent::LogoutWanted);
-    logout_unsent_ = true;
+    conn_event(conn, ConnEvent::LogoutWanted);
+    conn.is_logout_unsent = true;
     deadlines_.settle = Instant::never();
-    deadlines_.logout = now + config_.timers.logout;
+    conn.logout_by = now + config_.timers.logout;
 }
 
-void Session::on_logged_out() noexcept {
-    conn_event(ConnEvent::LogoutAccepted);
+void Session::on_logged_out(Connection& conn) noexcept {
+    conn_event(conn, ConnEvent::LogoutAccepted);
     session_event(SessionEvent::Closed);
     const bool is_end = departure_ == Departure::Stopping;
     leave(OrderKind::Close, is_end ? AfterLeaving::Stop : AfterLeaving::ConnectAtOnce);
@@ -293,11 +300,20 @@ void Session::climb(Instant now, RungEvent event) noexcept {
 void Session::on_fence_answer(Instant now, RungEvent event) noexcept {
     HF_ASSERT(is_fence_rung_ && stage_ == Stage::Fencing);
     if (event == RungEvent::NoAnswer) return lose(now, LossReason::TaskManagementFailed);
+    // Refused. The next rung hits the other units of the target too; they are nobody else's, by the
+    // same promise that allows the reset of the unit.
+    deadlines_.task_management_again = Instant::never();
+    const bool is_complete = event == RungEvent::Complete;
+    const Rung answered = rung_;
+    if (!is_complete && answered == Rung::UnitReset) return start_rung(now, Rung::TargetReset);
     is_fence_rung_ = false;
     rung_ = Rung::None;
     rung_unsent_ = false;
     deadlines_.task_management = Instant::never();
-    if (event == RungEvent::Complete) return on_fenced(now, FenceRung::LogicalUnitReset);
+    if (is_complete) {
+        return on_fenced(now, answered == Rung::UnitReset ? FenceRung::LogicalUnitReset
+                                                          : FenceRung::TargetWarmReset);
+    }
     deadlines_.fence = fence_from_ + config_.timers.fence_wait;
 }
 

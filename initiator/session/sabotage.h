@@ -14,6 +14,9 @@ enum class Sabotage : std::uint8_t {
     AcknowledgeEarly,  ///< ExpStatSN one ahead.
     IgnoreDataDigest,  ///< Takes payloads whose digest is wrong.
     CompleteOnLoss,    ///< Reports writes as done when the session is lost.
+    SkipFirstFence,    ///< A process that takes over a device logs in without a fence.
+    SnackWrong,        ///< Asks for what comes after the gap.
+    StatusBeforeData,  ///< Acknowledges a status whose data is still missing.
 };
 
 #if defined(HF_SABOTAGE)

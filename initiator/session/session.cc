@@ -8,9 +8,6 @@ namespace holdfast::initiator {
 
 namespace {
 
-/// Largest segment that we take in besides Data-In without cutting: what login and text may carry
-/// (RFC 7143 section 6.1), and more than any sense data.
-constexpr std::size_t kControlBytes = 8192;
 /// Lateness of our own loop below this is ordinary scheduling and buys the target nothing.
 constexpr Duration kLatenessOrdinary = Duration::from_ms(10);
 /// How much grace a silent target can collect from a host that is late again and again.
@@ -21,22 +18,10 @@ constexpr int kAttachLogins = 4;
 }  // namespace
 
 void Session::add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept {
-    plan.add_objects<Session>("session", 1, "state of one session and its connection");
+    plan.add_objects<Session>("session", 1, "state of one session");
     plan.add_objects<Completion>("completions", limits.depth, "one a tag");
     TaskTable::add_to_plan(plan, limits.depth);
-    OutQueue::add_to_plan(plan, limits.depth);
-    plan.add({.name = "receive stage",
-              .count = 1,
-              .each = ByteCount{limits.stage_bytes},
-              .reason = "headers and short data of one receive"});
-    plan.add({.name = "control payload",
-              .count = 1,
-              .each = ByteCount{kControlBytes},
-              .reason = "login text, sense, rejected headers"});
-    plan.add({.name = "login text",
-              .count = 1,
-              .each = ByteCount{kLoginDataBytesMax},
-              .reason = "one login request at a time"});
+    Connection::add_to_plan(plan, limits);
     plan.add({.name = "probe data",
               .count = 1,
               .each = ByteCount{scsi::kProbeDataBytesMax},
@@ -49,17 +34,21 @@ Session::Session(const SessionConfig& config, const EngineLimits& limits,
       limits_(limits),
       completions_(region.carve<Completion>(limits.depth)),
       tasks_(region, limits.depth),
-      out_queue_(region, limits.depth),
-      control_(region.carve_bytes(kControlBytes, alignof(std::max_align_t))),
       probe_data_(region.carve_bytes(scsi::kProbeDataBytesMax, alignof(std::max_align_t))),
-      login_text_(region.carve_bytes(kLoginDataBytesMax, alignof(std::max_align_t))),
-      framer_(region.carve_bytes(limits.stage_bytes, alignof(std::max_align_t))),
       probe_(config.lun),
       send_limit_(limits.depth) {
-    HF_ASSERT(limits.depth >= 1 && limits.depth <= 256 && limits.connections == 1);
+    HF_ASSERT(limits.depth >= 1 && limits.depth <= 256);
+    HF_ASSERT(limits.connections >= 1 && limits.connections <= EngineLimits::kConnectionsMax);
+    for (std::uint8_t i = 0; i < limits.connections; ++i) {
+        conns_.push(&region.make<Connection>(region, limits, ConnIndex{i}));
+    }
     HF_ASSERT(!config.portals.empty());
     HF_ASSERT(config.wish.max_outstanding_r2t <= kR2tsMax);
-    HF_ASSERT(config.wish.error_recovery_level == 0);
+    HF_ASSERT(config.wish.error_recovery_level <= OperationalWish::kErrorRecoveryLevelMax);
+}
+
+Session::~Session() {
+    for (Connection* const conn : conns_) conn->~Connection();
 }
 
 void Session::note(NoticeKind kind, std::uint64_t a, std::uint64_t b) noexcept {
@@ -67,7 +56,11 @@ void Session::note(NoticeKind kind, std::uint64_t a, std::uint64_t b) noexcept {
 }
 
 void Session::order(OrderKind kind) noexcept {
-    Order wanted{.kind = kind, .conn = ConnIndex{0}};
+    orders_.push({.kind = kind, .conn = ConnIndex{0}, .portal = {}});
+}
+
+void Session::order(Connection& conn, OrderKind kind) noexcept {
+    Order wanted{.kind = kind, .conn = conn.index, .portal = {}};
     if (kind == OrderKind::Connect) wanted.portal = portal_.current(config_);
     orders_.push(wanted);
 }
@@ -78,8 +71,13 @@ void Session::start(Instant now) noexcept {
     for (int i = 0; i < kAttachLogins; ++i) {
         deadlines_.attach = deadlines_.attach + config_.timers.login;
     }
+    if (config_.takes_over_device) {  // Requests wait in the device, as long as the profile says.
+        deadlines_.attach = std::max(deadlines_.attach, now + config_.timers.replacement);
+        is_fence_needed_ = true;
+        fence_from_ = now;
+    }
     lost_at_ = now;
-    connect(now);
+    connect(leading(), now);
 }
 
 Submitted Session::submit(Instant now, const Request& request) noexcept {
@@ -130,7 +128,7 @@ void Session::complete(Task& task, Outcome outcome) noexcept {
 }
 
 void Session::finish(Task& task) noexcept {
-    HF_ASSERT(task.loans == 0 && !(is_receiving_ && receiving_ == task.index));
+    HF_ASSERT(task.loans == 0 && !connection_of(task).receives_for(task.index));
     tasks_.set_state(task, TaskState::Ended);
     if (task.outcome == Outcome::Done) {
         ++counters_.requests_done;
@@ -223,7 +221,9 @@ Instant Session::next_own_deadline() const noexcept {
         next = earlier(next, at);
     }
     for (const Task& task : tasks_.resting) next = earlier(next, task.retry_at);
-    if (keep_alive_.dead_at().is_never()) next = earlier(next, keep_alive_.wake_at());
+    for (const Connection* const conn : conns_) {
+        if (conn->keep_alive.dead_at().is_never()) next = earlier(next, conn->keep_alive.wake_at());
+    }
     return next;
 }
 
@@ -241,11 +241,14 @@ Instant Session::next_command_deadline() const noexcept {
 
 Instant Session::next_target_deadline() const noexcept {
     Instant next = rung_ == Rung::None ? next_command_deadline() : deadlines_.task_management;
-    for (const Instant at :
-         {deadlines_.login, deadlines_.probe, deadlines_.window, deadlines_.logout}) {
-        next = earlier(next, at);
+    next = earlier(next, earlier(deadlines_.probe, deadlines_.window));
+    for (const Connection* const conn : conns_) {
+        for (const Instant at : {conn->login_by, conn->logout_by, conn->keep_alive.dead_at(),
+                                 conn->repair.answer_by}) {
+            next = earlier(next, at);
+        }
     }
-    return earlier(next, keep_alive_.dead_at());
+    return next;
 }
 
 Instant Session::next_wake() const noexcept {
@@ -278,7 +281,9 @@ void Session::wake_resting(Instant now) noexcept {
 
 void Session::judge_own_deadlines(Instant now) noexcept {
     wake_resting(now);
-    if (keep_alive_.is_silent(now)) keep_alive_.want_ping(now);
+    for (Connection* const conn : conns_) {
+        if (conn->keep_alive.is_silent(now)) conn->keep_alive.want_ping(now);
+    }
     if (deadlines_.task_management_again <= now) {
         deadlines_.task_management_again = Instant::never();
         rung_unsent_ = rung_ != Rung::None;
@@ -298,24 +303,34 @@ void Session::judge_own_deadlines(Instant now) noexcept {
     }
     if (deadlines_.reconnect <= now) {
         deadlines_.reconnect = Instant::never();
-        connect(now);
+        connect(leading(), now);
     }
 }
 
-void Session::judge_target(Instant now) noexcept {
-    if (keep_alive_.dead_at() <= now) {
+/// False: the connection has failed, and the session with it.
+bool Session::judge_connection(Connection& conn, Instant now) noexcept {
+    if (conn.keep_alive.dead_at() <= now) {
         ++counters_.nop_timeouts;
         note(NoticeKind::NopTimeout,
-             static_cast<std::uint64_t>((now - keep_alive_.heard_at()).ms()),
+             static_cast<std::uint64_t>((now - conn.keep_alive.heard_at()).ms()),
              static_cast<std::uint64_t>(granted_.ms()));
-        return lose(now, LossReason::NopTimeout);
-    }
-    if (deadlines_.login <= now) {
+        lose(now, LossReason::NopTimeout);
+    } else if (conn.login_by <= now) {
         note(NoticeKind::ConnectFailed, losses_in_row_ + 1U);
-        return lose(now, LossReason::LoginFailed);
+        lose(now, LossReason::LoginFailed);
+    } else if (conn.logout_by <= now) {
+        lose(now, LossReason::AsyncLogout);
+    } else {
+        return conn.repair.answer_by > now || judge_repair(conn, now);
+    }
+    return false;
+}
+
+void Session::judge_target(Instant now) noexcept {
+    for (Connection* const conn : conns_) {
+        if (!judge_connection(*conn, now)) return;
     }
     if (deadlines_.probe <= now) return on_probe_failed(now, ProbeError::NotReady);
-    if (deadlines_.logout <= now) return lose(now, LossReason::AsyncLogout);
     judge_window(now);
     if (rung_ != Rung::None) {
         if (deadlines_.task_management <= now) climb(now, RungEvent::NoAnswer);
@@ -343,7 +358,7 @@ void Session::judge_window(Instant now) noexcept {
     }
     if (deadlines_.window.is_never()) {
         deadlines_.window = now + config_.timers.command;
-        keep_alive_.want_ping(now);
+        leading().keep_alive.want_ping(now);
     } else if (deadlines_.window <= now) {
         lose(now, LossReason::WindowStuck);
     }

@@ -1,16 +1,18 @@
-/// One iSCSI session with one connection, to one logical unit: what stands behind engine.h.
-/// RFC 7143 at error recovery level 0.
+/// One iSCSI session to one logical unit: what stands behind engine.h.
+/// RFC 7143 at error recovery levels 0 and 1.
 ///
-/// The parts decide, each in its own header and without knowing the others: Framer (bytes to PDUs),
-/// TransmitRing (PDUs to spans), CommandWindow, StatusSequence, TaskTable, OutQueue, KeepAlive,
-/// Ladder, the tables of conn_fsm.h, LoginMachine, ProbeMachine and verdict(). This class connects
-/// them: it owns the deadlines and carries facts from one part to the next.
+/// The parts decide, each in its own header and without knowing the others: Connection with its
+/// Framer (bytes to PDUs), TransmitRing (PDUs to spans), StatusSequence, OutQueue, KeepAlive and
+/// LoginMachine; CommandWindow, TaskTable, Ladder, the tables of conn_fsm.h, ProbeMachine and
+/// verdict(). This class connects them: it owns the session's deadlines and carries facts from one
+/// part to the next. A function that takes a Connection speaks of that one alone.
 ///
-/// Timers, all in Deadlines below, besides KeepAlive (silence) and the lists of sent commands
+/// Timers, in Deadlines below and in Connection, besides the lists of sent commands
 /// (timers.command, timers.flush). Those that judge the target are lenient: see lenient_until_.
 ///
 /// Files: session.cc (life, requests, time), connect.cc (login, probe, fence), receive.cc (PDUs
-/// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout).
+/// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout),
+/// repair.cc (SNACK).
 #pragma once
 
 #include <cstddef>
@@ -21,28 +23,21 @@
 #include "base/fixed_vector.h"
 #include "base/time.h"
 #include "initiator/engine.h"
-#include "initiator/login/login.h"
 #include "initiator/pdu/target_pdu.h"
 #include "initiator/scsi/probe_machine.h"
 #include "initiator/session/command_window.h"
-#include "initiator/session/conn_fsm.h"
-#include "initiator/session/framer.h"
-#include "initiator/session/keep_alive.h"
+#include "initiator/session/connection.h"
 #include "initiator/session/ladder.h"
-#include "initiator/session/out_queue.h"
 #include "initiator/session/portal_choice.h"
-#include "initiator/session/status_sequence.h"
 #include "initiator/session/task.h"
-#include "initiator/session/transmit_ring.h"
 
 namespace holdfast::initiator {
 
-/// Every deadline of a session; Instant::never() when not armed.
+/// Every deadline of a session, besides its connections'; Instant::never() when not armed.
 struct Deadlines {
     /// The first attach gives up instead of waiting beyond this. Nobody wakes up for it.
     Instant attach = Instant::never();
     Instant reconnect = Instant::never();              ///< Waiting: connect again.
-    Instant login = Instant::never();                  ///< Connect and login. Lenient.
     Instant probe = Instant::never();                  ///< The whole probe. Lenient.
     Instant probe_again = Instant::never();            ///< The unit asked for patience.
     Instant fence = Instant::never();                  ///< Old writes are taken for dead.
@@ -51,7 +46,6 @@ struct Deadlines {
     Instant window = Instant::never();       ///< Closed, with nothing outstanding. Lenient.
     Instant replacement = Instant::never();  ///< Without a session: requests fail.
     Instant settle = Instant::never();       ///< Before a logout: outstanding answers.
-    Instant logout = Instant::never();       ///< Answer to the logout. Lenient.
 };
 
 class Session {
@@ -61,17 +55,20 @@ public:
             reserve::Region& region) noexcept;
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
+    ~Session();
+
+    [[nodiscard]] Connection& connection(ConnIndex index) noexcept { return *conns_[index.raw()]; }
 
     void start(Instant now) noexcept;
     void stop(Instant now) noexcept;
-    void transport_up(Instant now, const FreshRandom& random) noexcept;
-    void transport_lost(Instant now) noexcept;
+    void transport_up(Connection& conn, Instant now, const FreshRandom& random) noexcept;
+    void transport_lost(Connection& conn, Instant now) noexcept;
     [[nodiscard]] std::span<std::span<std::byte>> rx_spaces(
-        std::span<std::span<std::byte>> out) noexcept;
-    void rx_filled(Instant now, std::size_t bytes) noexcept;
+        Connection& conn, std::span<std::span<std::byte>> out) noexcept;
+    void rx_filled(Connection& conn, Instant now, std::size_t bytes) noexcept;
     [[nodiscard]] std::span<std::span<const std::byte>> tx_spans(
-        Instant now, std::span<std::span<const std::byte>> out) noexcept;
-    void tx_sent(Instant now, std::size_t bytes) noexcept;
+        Connection& conn, Instant now, std::span<std::span<const std::byte>> out) noexcept;
+    void tx_sent(Connection& conn, Instant now, std::size_t bytes) noexcept;
     [[nodiscard]] Submitted submit(Instant now, const Request& request) noexcept;
     [[nodiscard]] std::optional<Completion> poll_completion() noexcept;
     [[nodiscard]] std::optional<Order> poll_order() noexcept;
@@ -103,36 +100,44 @@ private:
         AskedByTarget,  ///< No new commands; log out when settled, then reconnect.
         Stopping,       ///< stop(): let everything finish, log out, end.
     };
-    struct NopAnswer {
-        Ttt ttt{};
-        Lun lun{};
-    };
 
     // session.cc
     void note(NoticeKind kind, std::uint64_t a = 0, std::uint64_t b = 0) noexcept;
     void order(OrderKind kind) noexcept;
+    void order(Connection& conn, OrderKind kind) noexcept;
+    /// The connection that began the session.
+    [[nodiscard]] Connection& leading() noexcept { return *conns_[0]; }
+    [[nodiscard]] const Connection& leading() const noexcept { return *conns_[0]; }
+    [[nodiscard]] Connection& connection_of(const Task& task) noexcept {
+        return *conns_[task.conn];
+    }
     void complete(Task& task, Outcome outcome) noexcept;
     void finish(Task& task) noexcept;
     void return_loan(std::uint16_t owner) noexcept;
     void fail_waiting(Outcome outcome) noexcept;
     void judge_own_deadlines(Instant now) noexcept;
     void judge_target(Instant now) noexcept;
+    [[nodiscard]] bool judge_connection(Connection& conn, Instant now) noexcept;
     void judge_window(Instant now) noexcept;
     void wake_resting(Instant now) noexcept;
     [[nodiscard]] Instant next_own_deadline() const noexcept;
     [[nodiscard]] Instant next_target_deadline() const noexcept;
     [[nodiscard]] Instant next_command_deadline() const noexcept;
     [[nodiscard]] bool is_settled() const noexcept;
+    /// The first attach ends at a final answer; a device that exists waits for a better one.
+    [[nodiscard]] bool may_give_up() const noexcept {
+        return !was_ready_ && !config_.takes_over_device;
+    }
     [[nodiscard]] bool is_in_range(const Request& request) const noexcept;
     [[nodiscard]] bool is_full_feature() const noexcept;
     [[nodiscard]] bool has_transport() const noexcept;
 
     // connect.cc
-    void connect(Instant now) noexcept;
-    void on_login_pdu(Instant now) noexcept;
+    void connect(Connection& conn, Instant now) noexcept;
+    void on_login_pdu(Connection& conn, Instant now) noexcept;
     void on_login_failed(Instant now, const LoginFailure& failure) noexcept;
     void on_redirect(Instant now, const LoginRedirect& redirect) noexcept;
-    void on_logged_in(Instant now, const LoginDone& done) noexcept;
+    void on_logged_in(Connection& conn, Instant now, const LoginDone& done) noexcept;
     void start_probe(Instant now) noexcept;
     void stop_probe() noexcept;
     void send_probe_command() noexcept;
@@ -144,30 +149,59 @@ private:
     void go_ready(Instant now) noexcept;
 
     // receive.cc
-    void take_in(Instant now) noexcept;
-    void on_header(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> place_data_in() noexcept;
-    void on_pdu(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> dispatch(Instant now, TargetOpcode opcode) noexcept;
+    void take_in(Connection& conn, Instant now) noexcept;
+    void on_header(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> place_data_in(Connection& conn) noexcept;
+    void on_pdu(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> dispatch(Connection& conn, Instant now,
+                                                    TargetOpcode opcode) noexcept;
     /// Whether a counted status is to be taken in. Empty: it is a duplicate, drop it.
     struct StatusTaken {
         bool is_due = false;
         std::optional<Violation> violation{};
     };
-    [[nodiscard]] StatusTaken take_status(const TargetNumbers& numbers) noexcept;
+    [[nodiscard]] StatusTaken take_status(Connection& conn, Instant now,
+                                          const TargetNumbers& numbers) noexcept;
     void take_window(const TargetNumbers& numbers) noexcept;
-    [[nodiscard]] std::optional<Violation> on_data_in(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_scsi_response(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_r2t() noexcept;
-    [[nodiscard]] std::optional<Violation> on_nop_in(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_task_management(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_logout_response(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_async(Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_reject(Instant now) noexcept;
-    void on_rejected(Instant now, RejectReason reason, InitiatorOpcode opcode, Itt itt) noexcept;
-    void on_scsi_event(Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_data_in(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_misplaced_data(Connection& conn, Instant now,
+                                                             Task& task,
+                                                             const DataInView& view) noexcept;
+    [[nodiscard]] std::optional<Violation> on_scsi_response(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_r2t(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_nop_in(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_task_management(Connection& conn,
+                                                              Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_logout_response(Connection& conn,
+                                                              Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_async(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_reject(Connection& conn, Instant now) noexcept;
+    void on_rejected(Connection& conn, Instant now, RejectReason reason, InitiatorOpcode opcode,
+                     Itt itt) noexcept;
+    void on_scsi_event(const Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool is_plausible(Itt itt) const noexcept;
-    void on_violation(Instant now, Violation violation) noexcept;
+    void on_violation(Connection& conn, Instant now, Violation violation) noexcept;
+
+    // repair.cc
+    enum class Place : std::uint8_t { Due, Seen, Ahead, Absurd };
+    /// A status that may have come before its data.
+    struct EarlyStatus {
+        StatSn stat_sn{};
+        DataSn data_count{};  ///< ExpDataSN, 0 where it is not known.
+        bool is_good = false;
+    };
+    [[nodiscard]] bool may_repair(const Connection& conn) const noexcept;
+    [[nodiscard]] static Place place_of(std::uint32_t got, std::uint32_t due) noexcept;
+    void ask_for_task(Connection& conn, Instant now, Task& task) noexcept;
+    void ask_for_status(Connection& conn, Instant now, StatSn until, bool is_first) noexcept;
+    void on_discarded(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool is_status_early(Connection& conn, Instant now, Task& task,
+                                       const EarlyStatus& early) noexcept;
+    [[nodiscard]] bool next_snack(Connection& conn, SnackHeader& snack) noexcept;
+    [[nodiscard]] bool put_snack(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool judge_repair(Connection& conn, Instant now) noexcept;
+    void on_repair_failed(const Connection& conn, Instant now) noexcept;
+    void distrust_level() noexcept;
 
     // answer.cc
     void on_answer(Instant now, Task& task, const scsi::CommandEnd& end) noexcept;
@@ -180,22 +214,22 @@ private:
     void suspect_others(Instant now) noexcept;
 
     // transmit.cc
-    void gather(Instant now) noexcept;
-    [[nodiscard]] bool put_control(Instant now) noexcept;
-    [[nodiscard]] bool put_login() noexcept;
-    [[nodiscard]] bool put_data_out() noexcept;
-    [[nodiscard]] bool put_command(Instant now) noexcept;
-    [[nodiscard]] bool may_send(const Task& task) const noexcept;
+    void gather(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool put_control(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool put_login(Connection& conn) noexcept;
+    [[nodiscard]] bool put_data_out(Connection& conn) noexcept;
+    [[nodiscard]] bool put_command(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool may_send(const Connection& conn, const Task& task) const noexcept;
     void prepare(Task& task, ScsiCommandHeader& header) noexcept;
     [[nodiscard]] Cdb prepare_request(Task& task) noexcept;
-    void put_logout() noexcept;
-    [[nodiscard]] StatSn acknowledged() const noexcept;
+    void put_logout(Connection& conn) noexcept;
+    [[nodiscard]] static StatSn acknowledged(const Connection& conn) noexcept;
     [[nodiscard]] Itt next_auxiliary_itt(std::uint16_t slot) noexcept;
 
     // recovery.cc
     void lose(Instant now, LossReason reason) noexcept;
     void leave(OrderKind how, AfterLeaving after) noexcept;
-    void on_transport_gone(Instant now) noexcept;
+    void on_transports_gone(Instant now) noexcept;
     void on_loss(Instant now, LossReason reason) noexcept;
     [[nodiscard]] AfterLeaving after_loss() const noexcept;
     void stop_everything() noexcept;
@@ -208,13 +242,14 @@ private:
     void climb(Instant now, RungEvent event) noexcept;
     void on_fence_answer(Instant now, RungEvent event) noexcept;
     void on_command_timeout(Instant now, Task& task) noexcept;
-    void on_logout_asked(Instant now, Duration within) noexcept;
+    void on_logout_asked(Connection& conn, Instant now, Duration within) noexcept;
     void on_departure_progress(Instant now) noexcept;
-    void on_logged_out() noexcept;
-    void conn_event(ConnEvent event) noexcept;
-    void cleanup_event(CleanupEvent event) noexcept;
+    void on_logged_out(Connection& conn) noexcept;
+    void conn_event(Connection& conn, ConnEvent event) noexcept;
+    void cleanup_event(Connection& conn, CleanupEvent event) noexcept;
     void session_event(SessionEvent event) noexcept;
 
+    static constexpr std::size_t kConnectionsMax = 8;
     // Task tags of PDUs that are no commands: a slot beyond every task, and a generation.
     static constexpr std::uint16_t kAuxiliaryFirst = 0xfff0;
     static constexpr std::uint16_t kLoginSlot = 0xfff0;
@@ -222,7 +257,7 @@ private:
     static constexpr std::uint16_t kManagementSlot = 0xfff2;
     static constexpr std::uint16_t kLogoutSlot = 0xfff3;
 
-    const SessionConfig config_;
+    SessionConfig config_;  // As configured, but for the recovery level; see distrust_level().
     const EngineLimits limits_;
     DeviceFacts facts_{};
     EngineCounters counters_{};
@@ -235,27 +270,17 @@ private:
     std::size_t completions_size_ = 0;
 
     TaskTable tasks_;
-    OutQueue out_queue_;
-    std::span<std::byte> control_;     // Payload of PDUs that are not Data-In.
-    std::span<std::byte> probe_data_;  // Data-in of the probe.
-    std::span<std::byte> login_text_;  // Of the login request that is out.
-    Framer framer_;
-    TransmitRing ring_;
+    std::span<std::byte> probe_data_;                  // Data-in of the probe.
+    FixedVector<Connection*, kConnectionsMax> conns_;  // In the region, from start to end.
     CommandWindow window_;
-    StatusSequence status_;
-    KeepAlive keep_alive_;
-    std::optional<LoginMachine> login_;
-    NegotiatedParameters agreed_{};
-    DigestsInUse digests_{};
+    NegotiatedParameters
+        agreed_{};  // Of the session; what each connection has of its own is there.
     scsi::ProbeMachine probe_;
     PortalChoice portal_;
-    FixedQueue<NopAnswer, 32> nop_answers_;
 
     Stage stage_ = Stage::Idle;
     AfterLeaving after_leaving_ = AfterLeaving::Reconnect;
     Departure departure_ = Departure::None;
-    ConnState conn_ = ConnState::Free;
-    CleanupState cleanup_ = CleanupState::Free;  // Of the connection before this one.
     SessionState session_ = SessionState::Free;
     std::uint16_t auxiliary_generation_ = 0;  // Of login, ping, management and logout tags.
 
@@ -265,21 +290,15 @@ private:
     Itt rung_itt_{};
     Itt aborted_itt_{};
     CmdSn aborted_cmd_sn_;
-    Itt ping_itt_{};
-    Itt logout_itt_{};
-    bool logout_unsent_ = false;
 
     bool was_ready_ = false;  // The export exists: never give up again.
     bool is_probing_ = false;
     bool is_attention_due_ = false;  // Our own reset: the next unit attention tells nothing new.
-    bool is_login_unsent_ = false;
-    bool is_md5_only_ = false;  // A target choked on the list of CHAP algorithms.
+    bool is_md5_only_ = false;       // A target choked on the list of CHAP algorithms.
     bool is_other_device_ = false;
     bool is_failing_fast_ = false;  // The replacement time has passed.
     bool is_long_flush_ = false;    // SYNCHRONIZE CACHE (10) was refused.
     bool is_write_lost_ = false;    // Deferred sense told of it; the next flush fails.
-    bool is_receiving_ = false;     // A Data-In payload is under way into receiving_.
-    std::uint16_t receiving_ = 0;
 
     bool is_fence_needed_ = false;  // A write may still be executed by an earlier session.
     Instant fence_started_{};

@@ -20,6 +20,7 @@
 #include "initiator/request.h"
 #include "initiator/scsi/verdict.h"
 #include "initiator/session/extents.h"
+#include "initiator/session/repair.h"
 #include "reserve/plan.h"
 #include "reserve/region.h"
 
@@ -46,6 +47,7 @@ struct Task {
 
     Request request{};
     std::uint16_t index = 0;
+    std::uint8_t conn = 0;  ///< Allegiance: where the command went. Section 4.2.5.1.
     TaskState state = TaskState::Free;
     TaskPart part = TaskPart::Main;
     Outcome outcome = Outcome::Done;
@@ -71,6 +73,8 @@ struct Task {
     DataSn next_data_sn;
     R2tSn next_r2t_sn;
     std::uint16_t r2ts_waiting = 0;          ///< R2Ts whose data has not been handed out wholly.
+    Gap gap = Gap::None;                     ///< In its data, or in its R2Ts.
+    std::uint8_t snacks = 0;                 ///< For the command that is out.
     Extents received;                        ///< Read: what is in place.
     std::array<std::byte, 24> parameters{};  ///< UNMAP parameter list.
 

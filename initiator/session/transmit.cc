@@ -29,34 +29,34 @@ bool is_patient(const Task& task) noexcept {
 }  // namespace
 
 std::span<std::span<const std::byte>> Session::tx_spans(
-    Instant now, std::span<std::span<const std::byte>> out) noexcept {
-    if (!has_transport()) return {};
-    gather(now);
-    return ring_.spans(out);
+    Connection& conn, Instant now, std::span<std::span<const std::byte>> out) noexcept {
+    if (!conn.has_transport()) return {};
+    gather(conn, now);
+    return conn.ring.spans(out);
 }
 
-void Session::tx_sent(Instant now, std::size_t bytes) noexcept {
-    if (!has_transport()) return;  // Too late to matter: transport_lost returns every loan.
-    ring_.sent(bytes);
-    if (bytes > 0) keep_alive_.on_send_progress(now);
+void Session::tx_sent(Connection& conn, Instant now, std::size_t bytes) noexcept {
+    if (!conn.has_transport()) return;  // Too late to matter: transport_lost returns every loan.
+    conn.ring.sent(bytes);
+    if (bytes > 0) conn.keep_alive.on_send_progress(now);
     std::uint16_t owner = TransmitRing::kNobody;
-    while (ring_.release(owner) == TransmitRing::Release::Owner) return_loan(owner);
+    while (conn.ring.release(owner) == TransmitRing::Release::Owner) return_loan(owner);
 }
 
-void Session::gather(Instant now) noexcept {
-    while (ring_.has_room() && ring_.waiting_bytes() < kGatherBytesMax) {
-        if (stage_ == Stage::LoggingIn) {
-            if (!put_login()) return;
+void Session::gather(Connection& conn, Instant now) noexcept {
+    while (conn.ring.has_room() && conn.ring.waiting_bytes() < kGatherBytesMax) {
+        if (conn.state == ConnState::InLogin) {
+            if (!put_login(conn)) return;
             continue;
         }
-        if (!is_full_feature()) return;
-        if (put_control(now) || put_data_out() || put_command(now)) continue;
+        if (!conn.is_full_feature()) return;
+        if (put_control(conn, now) || put_data_out(conn) || put_command(conn, now)) continue;
         return;
     }
 }
 
-StatSn Session::acknowledged() const noexcept {
-    const StatSn due = status_.expected();
+StatSn Session::acknowledged(const Connection& conn) noexcept {
+    const StatSn due = conn.status.expected();
     return is_sabotaged(Sabotage::AcknowledgeEarly) ? due.next() : due;
 }
 
@@ -65,97 +65,99 @@ Itt Session::next_auxiliary_itt(std::uint16_t slot) noexcept {
     return Itt{(std::uint32_t{auxiliary_generation_} << 16) | slot};
 }
 
-bool Session::put_login() noexcept {
+bool Session::put_login(Connection& conn) noexcept {
     // The text of the last request is lent until it was sent, even if its answer is here already.
-    if (!is_login_unsent_ || !ring_.empty()) return false;
-    is_login_unsent_ = false;
-    const std::size_t bytes = login_->next_request(ring_.next_header(), login_text_);
-    ring_.push(digests_, login_text_.first(bytes), TransmitRing::kNobody);
+    if (!conn.is_login_unsent || !conn.ring.empty()) return false;
+    conn.is_login_unsent = false;
+    const std::size_t bytes = conn.login->next_request(conn.ring.next_header(), conn.login_text);
+    conn.ring.push(conn.digests, conn.login_text.first(bytes), TransmitRing::kNobody);
     return true;
 }
 
-bool Session::put_control(Instant now) noexcept {
-    if (!nop_answers_.empty()) {
-        const NopAnswer answer = nop_answers_.pop();
-        write(ring_.next_header(), NopOutHeader{.lun = answer.lun,
-                                                .ttt = answer.ttt,
-                                                .cmd_sn = window_.current(),
-                                                .expected_stat_sn = acknowledged()});
-    } else if (conn_ == ConnState::InLogout) {
-        if (!logout_unsent_) return false;
-        put_logout();
+bool Session::put_control(Connection& conn, Instant now) noexcept {
+    if (!conn.nop_answers.empty()) {
+        const NopAnswer answer = conn.nop_answers.pop();
+        write(conn.ring.next_header(), NopOutHeader{.lun = answer.lun,
+                                                    .ttt = answer.ttt,
+                                                    .cmd_sn = window_.current(),
+                                                    .expected_stat_sn = acknowledged(conn)});
+    } else if (conn.state == ConnState::InLogout) {
+        if (!conn.is_logout_unsent) return false;
+        put_logout(conn);
     } else if (rung_unsent_) {
         rung_unsent_ = false;
         ++counters_.tmf_sent;
-        write(ring_.next_header(), TaskManagementHeader{.function = function_of(rung_),
-                                                        .lun = config_.lun,
-                                                        .itt = rung_itt_,
-                                                        .referenced_itt = aborted_itt_,
-                                                        .cmd_sn = window_.current(),
-                                                        .expected_stat_sn = acknowledged(),
-                                                        .referenced_cmd_sn = aborted_cmd_sn_,
-                                                        .expected_data_sn = {}});
-    } else if (keep_alive_.wants_ping()) {
-        ping_itt_ = next_auxiliary_itt(kPingSlot);
+        write(conn.ring.next_header(), TaskManagementHeader{.function = function_of(rung_),
+                                                            .lun = config_.lun,
+                                                            .itt = rung_itt_,
+                                                            .referenced_itt = aborted_itt_,
+                                                            .cmd_sn = window_.current(),
+                                                            .expected_stat_sn = acknowledged(conn),
+                                                            .referenced_cmd_sn = aborted_cmd_sn_,
+                                                            .expected_data_sn = {}});
+    } else if (put_snack(conn, now)) {
+        // Written.
+    } else if (conn.keep_alive.wants_ping()) {
+        conn.ping_itt = next_auxiliary_itt(kPingSlot);
         ++counters_.nop_sent;
-        keep_alive_.on_ping_sent(now);
-        write(ring_.next_header(), NopOutHeader{.itt = ping_itt_,
-                                                .cmd_sn = window_.current(),
-                                                .expected_stat_sn = acknowledged()});
+        conn.keep_alive.on_ping_sent(now);
+        write(conn.ring.next_header(), NopOutHeader{.itt = conn.ping_itt,
+                                                    .cmd_sn = window_.current(),
+                                                    .expected_stat_sn = acknowledged(conn)});
     } else {
         return false;
     }
-    ring_.push(digests_, {}, TransmitRing::kNobody);
+    conn.ring.push(conn.digests, {}, TransmitRing::kNobody);
     return true;
 }
 
-void Session::put_logout() noexcept {
-    logout_unsent_ = false;
-    logout_itt_ = next_auxiliary_itt(kLogoutSlot);
-    write(ring_.next_header(), LogoutRequestHeader{.reason = LogoutReason::CloseSession,
-                                                   .itt = logout_itt_,
-                                                   .cid = kCid,
-                                                   .cmd_sn = window_.current(),
-                                                   .expected_stat_sn = acknowledged()});
+void Session::put_logout(Connection& conn) noexcept {
+    conn.is_logout_unsent = false;
+    conn.logout_itt = next_auxiliary_itt(kLogoutSlot);
+    write(conn.ring.next_header(), LogoutRequestHeader{.reason = LogoutReason::CloseSession,
+                                                       .itt = conn.logout_itt,
+                                                       .cid = kCid,
+                                                       .cmd_sn = window_.current(),
+                                                       .expected_stat_sn = acknowledged(conn)});
 }
 
-bool Session::put_data_out() noexcept {
-    if (conn_ == ConnState::InLogout) return false;
-    while (!out_queue_.empty()) {
-        OutSequence& sequence = out_queue_.front();
+bool Session::put_data_out(Connection& conn) noexcept {
+    if (conn.state == ConnState::InLogout) return false;
+    while (!conn.out_queue.empty()) {
+        OutSequence& sequence = conn.out_queue.front();
         Task* const task = tasks_.find_sent(sequence.itt);
         if (task == nullptr) {  // Its answer came first (R2T-11): nothing is owed any more.
-            out_queue_.pop();
+            conn.out_queue.pop();
             continue;
         }
-        const std::uint32_t most = agreed_.max_recv_theirs_bytes & kWordMask;
+        const std::uint32_t most = conn.max_recv_theirs_bytes & kWordMask;
         const std::uint32_t bytes = std::min(sequence.left_bytes, most);
         HF_ASSERT(bytes > 0 && sequence.offset + bytes <= task->out.size());
         const bool is_last = bytes == sequence.left_bytes;
-        write(ring_.next_header(), DataOutHeader{.is_final = is_last,
-                                                 .lun = config_.lun,
-                                                 .itt = sequence.itt,
-                                                 .ttt = sequence.ttt,
-                                                 .expected_stat_sn = acknowledged(),
-                                                 .data_sn = sequence.data_sn,
-                                                 .buffer_offset = sequence.offset,
-                                                 .data_bytes = bytes});
+        write(conn.ring.next_header(), DataOutHeader{.is_final = is_last,
+                                                     .lun = config_.lun,
+                                                     .itt = sequence.itt,
+                                                     .ttt = sequence.ttt,
+                                                     .expected_stat_sn = acknowledged(conn),
+                                                     .data_sn = sequence.data_sn,
+                                                     .buffer_offset = sequence.offset,
+                                                     .data_bytes = bytes});
         ++task->loans;
-        ring_.push(digests_, task->out.subspan(sequence.offset, bytes), task->index);
+        conn.ring.push(conn.digests, task->out.subspan(sequence.offset, bytes), task->index);
         sequence.data_sn = sequence.data_sn.next();
         sequence.offset += bytes;
         sequence.left_bytes -= bytes;
         if (is_last) {
             if (sequence.ttt != kTttReserved) --task->r2ts_waiting;
-            out_queue_.pop();
+            conn.out_queue.pop();
         }
         return true;
     }
     return false;
 }
 
-bool Session::may_send(const Task& task) const noexcept {
-    if (conn_ != ConnState::LoggedIn || !window_.is_open()) return false;
+bool Session::may_send(const Connection& conn, const Task& task) const noexcept {
+    if (conn.state != ConnState::LoggedIn || !window_.is_open()) return false;
     // While a reset is out, a new command would be neither clearly before nor clearly after it.
     if (rung_ == Rung::UnitReset || rung_ == Rung::TargetReset) return false;
     if (tasks_.is_probe(task)) return true;
@@ -163,10 +165,10 @@ bool Session::may_send(const Task& task) const noexcept {
            tasks_.sent_count() < send_limit_;
 }
 
-bool Session::put_command(Instant now) noexcept {
-    if (tasks_.ready.empty() || !out_queue_.empty()) return false;
+bool Session::put_command(Connection& conn, Instant now) noexcept {
+    if (tasks_.ready.empty() || !conn.out_queue.empty()) return false;
     Task& task = tasks_.ready.front();
-    if (!may_send(task)) return false;
+    if (!may_send(conn, task)) return false;
     ScsiCommandHeader header{};
     header.lun = config_.lun;
     prepare(task, header);
@@ -175,11 +177,12 @@ bool Session::put_command(Instant now) noexcept {
     std::uint32_t unsolicited = 0;
     if (task.direction == DataDirection::Write) {
         if (agreed_.immediate_data) {
-            immediate = std::min({agreed_.first_burst_bytes, agreed_.max_recv_theirs_bytes, total});
+            immediate = std::min({agreed_.first_burst_bytes, conn.max_recv_theirs_bytes, total});
             if (immediate < total) immediate &= kWordMask;
         }
         unsolicited = agreed_.initial_r2t ? immediate : std::min(agreed_.first_burst_bytes, total);
     }
+    task.conn = conn.index.raw();
     task.is_patient = is_patient(task);
     task.timed_out = false;
     task.sent_at = now;
@@ -187,6 +190,8 @@ bool Session::put_command(Instant now) noexcept {
     task.next_data_sn = DataSn{};
     task.next_r2t_sn = R2tSn{};
     task.r2ts_waiting = 0;
+    task.gap = Gap::None;
+    task.snacks = 0;
     task.received.clear();
     tasks_.set_state(task, TaskState::Sent);
     header.is_final = unsolicited == immediate;
@@ -195,12 +200,12 @@ bool Session::put_command(Instant now) noexcept {
     header.expected_bytes = total;
     header.immediate_bytes = immediate;
     header.cmd_sn = task.cmd_sn;
-    header.expected_stat_sn = acknowledged();
-    write(ring_.next_header(), header);
+    header.expected_stat_sn = acknowledged(conn);
+    write(conn.ring.next_header(), header);
     if (immediate > 0) ++task.loans;
-    ring_.push(digests_, task.out.first(immediate), task.index);
+    conn.ring.push(conn.digests, task.out.first(immediate), task.index);
     if (unsolicited > immediate) {
-        out_queue_.push(
+        conn.out_queue.push(
             {.itt = header.itt, .offset = immediate, .left_bytes = unsolicited - immediate});
     }
     return true;

@@ -24,7 +24,10 @@ bool set_buffer(int fd, int forced, int plain, std::uint32_t bytes) noexcept {
 bool set_options(int fd, const TcpOptions& options) noexcept {
     const int on = 1;
     const int off = 0;
-    bool fine = set_option(fd, IPPROTO_TCP, TCP_NODELAY, on) &&
+    // Should this process die: what it has queued must not reach the target behind its successor.
+    const linger reset_at_death{.l_onoff = 1, .l_linger = 0};
+    bool fine = set_option(fd, SOL_SOCKET, SO_LINGER, reset_at_death) &&
+                set_option(fd, IPPROTO_TCP, TCP_NODELAY, on) &&
                 set_option(fd, SOL_SOCKET, SO_KEEPALIVE, off) &&
                 set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.send_bytes) &&
                 set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.receive_bytes);

@@ -126,7 +126,9 @@ void World::deliver_to_us() {
     }
 }
 
-void World::end_link() {
+/// Our end is gone; the engine is not told.
+void World::drop_link() {
+    if (!link_) return;
     // What is on its way arrives before the reset does, unless the reset is lost.
     while (!link_->to_target.empty() && !link_->is_dead_for_target && !is_link_down_ &&
            link_->conn != 0) {
@@ -139,6 +141,10 @@ void World::end_link() {
     tx_lent_.clear();
     rx_lent_.clear();
     tx_at_ = rx_at_ = kNever;
+}
+
+void World::end_link() {
+    drop_link();
     const EngineScope scope;
     engine_->transport_lost(kConn, Instant::from_ns(now_ * 1000));
 }

@@ -113,7 +113,8 @@ bool ModelTarget::check_numbers(Conn& conn, const Pdu& pdu) {
     if (is_after(ack, conn.stat_sn)) complain("ExpStatSN is ahead of what was sent");
     if (is_after(conn.last_ack, ack)) complain("ExpStatSN went back");
     conn.last_ack = ack;
-    if (pdu.opcode() == kDataOut) return true;
+    forget_acknowledged(conn);
+    if (pdu.opcode() == kDataOut || pdu.opcode() == kSnack) return true;
     if (pdu.is_immediate()) {
         if (is_after(conn.expected_cmd_sn, pdu.cmd_sn())) complain("immediate CmdSN too low");
         return true;
@@ -134,6 +135,7 @@ void ModelTarget::on_pdu(int id, Micros now, const Pdu& pdu) {
     case kTaskRequest: return on_management(id, pdu);
     case kNopOut: return on_nop_out(id, pdu);
     case kLogout: return on_logout(id, pdu);
+    case kSnack: return on_snack(id, pdu);
     default: complain("unexpected opcode");
     }
 }
@@ -166,14 +168,8 @@ void ModelTarget::on_login(int id, const Pdu& pdu) {
 bool ModelTarget::fault_instead(int id, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
     if (strikes(faults.reject)) {
-        Pdu reject;
-        reject.bhs[0] = kReject;
-        reject.bhs[1] = 0x80;
-        reject.bhs[2] = random_.one_in(2) ? 0x04 : 0x09;
-        reject.put(16, 4, kNone);
-        reject.data.assign(pdu.bhs.begin(), pdu.bhs.end());
         --conn.expected_cmd_sn;
-        send(conn, reject, true);
+        send_reject(conn, pdu, random_.one_in(2) ? 0x04 : 0x09);
         conn.wants_close = true;
         return true;
     }
@@ -271,6 +267,7 @@ void ModelTarget::on_data_out(int id, Micros now, const Pdu& pdu) {
     });
     if (found == commands_.end()) return;  // Of a command that has been answered.
     Command& command = found->second;
+    if (discards(id, now, command, pdu)) return;
     const auto bytes = static_cast<std::uint32_t>(pdu.data.size());
     if (pdu.ttt() != command.ttt) complain("Data-Out with a wrong transfer tag");
     if (pdu.u32(36) != command.data_sn++) complain("Data-Out with a wrong DataSN");
@@ -423,7 +420,15 @@ void ModelTarget::send_read(Conn& conn, const Pdu& pdu, Bytes data) {
         }
         in.put(16, 4, pdu.itt()).put(20, 4, kNone).put(36, 4, data_sn++).put(40, 4, at);
         in.data.assign(data.begin() + at, data.begin() + at + bytes);
-        if (strikes(faults.violation)) in.put(36, 4, data_sn + 1);
+        if (strikes(faults.violation)) {
+            in.put(36, 4, data_sn + 1);
+            conn.has_lied = true;
+        }
+        const bool wants_ack = conn.agreed.error_recovery_level > 0 && !(is_last && is_merged);
+        if (wants_ack && strikes(faults.acknowledge)) {
+            in.bhs[1] |= 0x40;
+            in.put(8, 8, kSimLun).put(20, 4, 1 + random_.below(1000));
+        }
         send(conn, in, is_last && is_merged);
         at += bytes;
     }
@@ -468,13 +473,12 @@ void ModelTarget::send(Conn& conn, Pdu pdu, bool is_counted) {
     const std::uint32_t max = conn.expected_cmd_sn + window - 1;
     if (is_after(max, conn.max_cmd_sn)) conn.max_cmd_sn = max;
     pdu.put(28, 4, conn.expected_cmd_sn).put(32, 4, conn.max_cmd_sn);
-    const Digests digests = conn.is_full ? conn.agreed.digests : Digests{};
-    Bytes wire = encode(pdu, digests);
-    const bool is_covered = digests.header && (digests.data || pdu.data.empty());
-    if (is_covered && strikes(faults.corrupt)) {
-        wire.at(random_.below(wire.size())) ^= static_cast<std::uint8_t>(1 + random_.below(255));
-    }
-    conn.out.insert(conn.out.end(), wire.begin(), wire.end());
+    if (wrong != 0) conn.has_lied = true;
+    keep(conn, pdu, is_counted);
+    const bool may_lose =
+        conn.is_full && conn.agreed.error_recovery_level > 0 && pdu.opcode() != kLogoutResponse;
+    if (may_lose && strikes(faults.lose)) return;
+    put_on_wire(conn, pdu);
 }
 
 }  // namespace holdfast::sim

@@ -3,8 +3,9 @@
 ///
 /// Like tgt, it lets a session live on when another with the same ISID logs in, and executes what
 /// that session has sent, however late; only LOGICAL UNIT RESET, ABORT TASK and a restart end a
-/// command that has arrived. It judges the initiator too: whatever breaks the protocol is told by
-/// complaint().
+/// command that has arrived. At error recovery level 1 it keeps what it has sent until that is
+/// acknowledged, and sends it again when asked (model_recovery.cc). It judges the initiator too:
+/// whatever breaks the protocol is told by complaint().
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,11 @@ struct TargetFaults {
     std::uint64_t silent = 0;           ///< A command is executed and never answered.
     std::uint64_t violation = 0;        ///< Some number of a PDU is wrong.
     std::uint64_t corrupt = 0;          ///< A byte of a PDU with digest is flipped.
+    std::uint64_t corrupt_data = 0;     ///< A byte of a data segment with digest is flipped.
+    std::uint64_t lose = 0;             ///< Level 1: a PDU is not sent, though it was numbered.
+    std::uint64_t refuse_data = 0;      ///< Level 1: a Data-Out is rejected and asked for again.
+    std::uint64_t acknowledge = 0;      ///< Level 1: a Data-In asks for a DataACK.
+    std::uint64_t refuse_snack = 0;     ///< A SNACK is rejected.
     std::uint64_t reject = 0;           ///< A command is rejected.
     std::uint64_t ping = 0;             ///< A NOP-In that wants an answer, per command.
     std::uint64_t async = 0;            ///< A logout request or a drop, per command.
@@ -102,6 +108,9 @@ private:
         std::uint32_t expected_cmd_sn = 0;
         std::uint32_t max_cmd_sn = 0;
         std::uint32_t last_ack = 0;
+        bool has_lied = false;                           // Wrong numbers: no complaints about them.
+        std::vector<Pdu> statuses;                       // Level 1: sent, not acknowledged.
+        std::map<std::uint32_t, std::vector<Pdu>> data;  // The same for Data-In and R2T, by ITT.
     };
     struct Command {
         int conn = 0;
@@ -115,6 +124,7 @@ private:
         std::uint32_t ttt = 0xffffffff;
         Micros run_at = kNever;  // When it is executed; never: data is missing.
         bool is_silent = false;
+        bool is_discarding = false;  // Up to the end of this sequence of Data-Out.
     };
 
     void complain(const std::string& what);
@@ -125,6 +135,15 @@ private:
     void on_management(int id, const Pdu& pdu);
     void on_nop_out(int id, const Pdu& pdu);
     void on_logout(int id, const Pdu& pdu);
+    // model_recovery.cc
+    void on_snack(int id, const Pdu& pdu);
+    void on_data_ack(Conn& conn, const Pdu& pdu);
+    void keep(Conn& conn, const Pdu& pdu, bool is_counted);
+    void forget_acknowledged(Conn& conn);
+    void resend(Conn& conn, Pdu pdu);
+    void put_on_wire(Conn& conn, const Pdu& pdu);
+    void send_reject(Conn& conn, const Pdu& pdu, std::uint8_t reason);
+    [[nodiscard]] bool discards(int id, Micros now, Command& command, const Pdu& pdu);
     [[nodiscard]] bool check_numbers(Conn& conn, const Pdu& pdu);
     [[nodiscard]] bool fault_instead(int id, const Pdu& pdu);
     void ask_or_queue(Micros now, Command& command);

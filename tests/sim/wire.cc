@@ -50,7 +50,9 @@ std::string answer_key(const std::string& key, const std::string& offer,
     if (key == "FirstBurstLength") return least(ours.first_burst_bytes, agreed.first_burst_bytes);
     if (key == "MaxOutstandingR2T") return least(ours.max_r2t, agreed.max_r2t);
     if (key == "MaxConnections") return "1";
-    if (key == "ErrorRecoveryLevel") return "0";
+    if (key == "ErrorRecoveryLevel") {
+        return least(ours.error_recovery_level, agreed.error_recovery_level);
+    }
     if (key == "DefaultTime2Wait") {
         return std::to_string(std::max<std::uint32_t>(ours.time2wait_s, number()));
     }

@@ -28,6 +28,7 @@ enum Op : std::uint8_t {
     kText = 0x04,
     kDataOut = 0x05,
     kLogout = 0x06,
+    kSnack = 0x10,
     kNopIn = 0x20,
     kResponse = 0x21,
     kTaskResponse = 0x22,
@@ -111,6 +112,7 @@ struct TargetParameters {
     std::uint16_t max_r2t = 1;
     bool data_in_order = true;  ///< False: as far as the initiator agrees.
     std::uint16_t time2wait_s = 0;
+    std::uint8_t error_recovery_level = 0;
 };
 
 /// What holds after the login, seen from the target.
@@ -124,6 +126,7 @@ struct Agreed {
     std::uint16_t max_r2t = 1;
     bool pdu_in_order = true;
     bool sequence_in_order = true;
+    std::uint8_t error_recovery_level = 0;
 };
 
 /// Answers one Login Request: the response without StatSN and window. `agreed` is updated with

@@ -110,13 +110,21 @@ void World::start_job(std::uint16_t tag) {
             oracle_.at(job.lba + i).is_durable_anything = true;
         }
     }
-    const Submitted said = engine_->submit(Instant::from_ns(now_ * 1000), request);
-    if (said != Submitted::Accepted) return fail("submit refused: " + std::to_string(int(said)));
+    submit(job);
+    if (!failure_.empty()) return;
     job.is_out = true;
     jobs_[tag] = job;
     trace_job("submit", job);
     ++submitted_;
     mix(tag + job.lba * 256);
+}
+
+void World::submit(const Job& job) {
+    const auto said = [&] {
+        const EngineScope scope;
+        return engine_->submit(Instant::from_ns(now_ * 1000), job.request);
+    }();
+    if (said != Submitted::Accepted) fail("submit refused: " + std::to_string(int(said)));
 }
 
 void World::on_written(const Job& job, bool is_done) {

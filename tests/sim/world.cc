@@ -34,19 +34,53 @@ World::World(std::uint64_t seed, bool is_traced)
     target_->window = 1 + static_cast<std::uint32_t>(random_.below(16));
     target_->cache_mode = has_volatile_cache_ ? 0x04 : 0x00;
     if (random_.one_in(2)) target_->cache_mode |= 0x10;
+    make_engine();
+    jobs_.resize(depth_);
+    buffers_.assign(
+        depth_,
+        std::vector<std::byte>(std::size_t{request_blocks_max_} * kSimBlockBytes, std::byte{0xa5}));
+}
+
+void World::make_engine() {
     const EngineLimits limits{.depth = depth_,
                               .request_bytes_max = request_blocks_max_ * kSimBlockBytes,
                               .connections = 1,
                               .stage_bytes = 4096};
     reserve::MemoryPlan plan;
     Engine::add_to_plan(plan, limits);
-    memory_.resize(plan.total().raw() + reserve::kCarveUnitBytes);
+    memory_.assign(plan.total().raw() + reserve::kCarveUnitBytes, std::byte{});
     region_.emplace(memory_);
     engine_.emplace(config_, limits, *region_);
-    jobs_.resize(depth_);
-    buffers_.assign(
-        depth_,
-        std::vector<std::byte>(std::size_t{request_blocks_max_} * kSimBlockBytes, std::byte{0xa5}));
+}
+
+void World::start_engine() {
+    const EngineScope scope;
+    engine_->start(instant(now_));
+}
+
+void World::stop_engine() {
+    const EngineScope scope;
+    engine_->stop(instant(now_));
+}
+
+/// The process dies between two instructions; its successor finds the device, and the requests that
+/// were out come again once it is ready.
+void World::kill_process() {
+    trace("killed");
+    drop_link();
+    engine_.reset();
+    config_.takes_over_device = true;
+    make_engine();
+    is_ready_ = false;
+    start_engine();
+}
+
+void World::on_device_ready() {
+    is_ready_ = true;
+    has_device_ = true;
+    for (const Job& job : jobs_) {
+        if (job.is_out) submit(job);
+    }
 }
 
 void World::choose_life() {
@@ -84,6 +118,8 @@ void World::choose_life() {
         std::min(parameters_.max_burst_bytes, static_cast<std::uint32_t>(512 << dice(4)));
     parameters_.initial_r2t = dice(2) == 0;
     parameters_.immediate_data = dice(3) != 0;
+    parameters_.error_recovery_level = static_cast<std::uint8_t>(dice(2));
+    config_.wish.error_recovery_level = static_cast<std::uint8_t>(dice(3) == 0 ? 0 : 1);
     faults_until_ = now_ + static_cast<Micros>(dice(90)) * kSecond;
     next_fault_ = now_ + 2 * kSecond;
     // Some lives know one kind of fault, some know all.
@@ -94,6 +130,11 @@ void World::choose_life() {
     faults_.silent = rate(60);
     faults_.violation = rate(150);
     faults_.corrupt = rate(150);
+    faults_.corrupt_data = rate(40);
+    faults_.lose = rate(60);
+    faults_.refuse_data = rate(20);
+    faults_.acknowledge = rate(3);
+    faults_.refuse_snack = rate(10);
     faults_.reject = rate(80);
     faults_.ping = rate(8);
     faults_.async = rate(80);
@@ -159,6 +200,8 @@ void World::maybe_fault() {
     } else if (dice <= 3) {
         if (link_ && link_->is_up) link_->peer_closed_at = now_ + delay();
         trace("cut");
+    } else if (dice == 5) {
+        if (has_device_ && !is_stopping_) kill_process();
     } else if (dice == 4) {
         stall_until_ = now_ + static_cast<Micros>(random_.below(15 * kSecond));
         trace("host stalls");
@@ -174,10 +217,15 @@ void World::stop_faults() {
     maybe_fault();
 }
 
+Instant World::next_wake() {
+    const EngineScope scope;
+    return engine_->next_wake();
+}
+
 void World::step_time() {
     Micros next =
         std::min({next_wire_event(), target_->next_event(), link_up_at_, restart_done_at_});
-    const Instant wake = engine_->next_wake();
+    const Instant wake = next_wake();
     if (!wake.is_never()) next = std::min(next, (wake.ns() + 999) / 1000);
     if (faults_on_) next = std::min(next, next_fault_);
     if (is_ready_ && !is_stopping_ && submitted_ < request_goal_) {
@@ -194,16 +242,16 @@ void World::turn() {
     if (!failure_.empty()) return;
     submit_some();
     const Instant now = instant(now_);
-    const Instant due = engine_->next_wake();
+    const Instant due = next_wake();
     {
         const EngineScope scope;
         engine_->wake(now, due < now ? now - due : Duration{});
     }
-    while (const auto order = engine_->poll_order()) {
+    while (const auto order = polled(&Engine::poll_order)) {
         trace("order " + std::to_string(int(order->kind)));
         mix(static_cast<std::uint64_t>(order->kind));
         if (order->kind == OrderKind::Connect) open_link();
-        if (order->kind == OrderKind::DeviceReady) is_ready_ = true;
+        if (order->kind == OrderKind::DeviceReady) on_device_ready();
         if (order->kind == OrderKind::Stopped) is_over_ = true;
         if (order->kind == OrderKind::GaveUp) is_over_ = true;
         const bool is_leaving = order->kind == OrderKind::Reset || order->kind == OrderKind::Close;
@@ -212,16 +260,16 @@ void World::turn() {
             link_->gone_at = now_ + delay();
         }
     }
-    while (const auto notice = engine_->poll_notice()) {
+    while (const auto notice = polled(&Engine::poll_notice)) {
         trace("notice " + std::to_string(int(notice->kind)) + " " + std::to_string(notice->a) +
               " " + std::to_string(notice->b));
     }
-    while (const auto completion = engine_->poll_completion()) on_completion(*completion);
+    while (const auto completion = polled(&Engine::poll_completion)) on_completion(*completion);
     lend_spans();
 }
 
 Verdict World::live() {
-    engine_->start(instant(now_));
+    start_engine();
     std::uint64_t turns = 0;
     Micros quiet_since = 0;
     while (!is_over_ && failure_.empty()) {
@@ -235,7 +283,7 @@ Verdict World::live() {
             if (faults_on_) stop_faults();
             is_stopping_ = true;
             check_idle_buffers();
-            engine_->stop(instant(now_));
+            stop_engine();
             turn();
         }
         if (quiet_since != 0 && now_ - quiet_since > kLimitQuiet) fail("no liveness");

@@ -3,7 +3,7 @@
 ///
 /// Safety: what was reported as written is there, a read returns a value that the block may have,
 /// no older write appears after a newer one, each tag ends exactly once, no buffer is touched
-/// outside its loan, the engine allocates nothing, the target has nothing to complain about.
+/// outside its loan, no call of the engine allocates, the target has nothing to complain about.
 /// Liveness: once the faults stop everything ends within kLimitQuiet.
 #pragma once
 
@@ -17,6 +17,7 @@
 
 #include "base/random.h"
 #include "initiator/engine.h"
+#include "tests/sim/allocation_guard.h"
 #include "tests/sim/model_target.h"
 
 namespace holdfast::sim {
@@ -100,6 +101,18 @@ public:
 
 private:
     void choose_life();
+    void make_engine();
+    void start_engine();
+    void stop_engine();
+    void kill_process();
+    void on_device_ready();
+    [[nodiscard]] Instant next_wake();
+    /// One of the engine's polls, with its allocations counted.
+    template <class T>
+    [[nodiscard]] std::optional<T> polled(std::optional<T> (initiator::Engine::*poll)() noexcept) {
+        const EngineScope scope;
+        return ((*engine_).*poll)();
+    }
     void turn();
     void step_time();
     void fail(const std::string& what);
@@ -114,6 +127,7 @@ private:
     void take_tx();
     void fill_rx();
     void end_link();
+    void drop_link();
     void lend_spans();
     void cut_for_target();
     [[nodiscard]] Micros next_wire_event() const;
@@ -122,6 +136,7 @@ private:
     // The workload and its oracle, workload.cc.
     void submit_some();
     void start_job(std::uint16_t tag);
+    void submit(const Job& job);
     [[nodiscard]] bool try_lock(Job& job);
     void on_completion(const initiator::Completion& completion);
     void on_written(const Job& job, bool is_done);
@@ -169,6 +184,7 @@ private:
     std::uint64_t request_goal_ = 0;
     Micros next_submit_ = 0;
     bool is_ready_ = false;
+    bool has_device_ = false;
     bool is_over_ = false;
     bool is_stopping_ = false;
     bool faults_on_ = true;

@@ -236,44 +236,6 @@ TEST(Recovery, ReadsNeedNoFence) {
     }
 }
 
-// Goal: the fence is needed until it has succeeded once, over any number of failed sessions; a
-// unit reset that is never answered, or refused, gives way to waiting.
-// Rows: SER-04
-TEST(Recovery, FenceOutlivesFailedSessions) {
-    Peer peer;
-    peer.attach();
-    write_one(peer);
-    peer.lose_transport();
-    peer.come_back();
-    expect_management(peer, kUnitReset);
-    peer.lose_transport();
-    peer.come_back();
-    const Pdu reset = expect_management(peer, kUnitReset);
-    peer.send(peer.task_response(reset, 5));
-    EXPECT_TRUE(peer.is_quiet());
-    EXPECT_EQ(peer.engine().phase(), SessionPhase::Fencing);
-    pass(peer, Duration::from_s(31));
-    EXPECT_EQ(peer.engine().phase(), SessionPhase::Ready);
-    peer.expect(sim::kCommand);
-}
-
-// Goal: a shared unit is fenced by waiting, never by a reset.
-// Rows: SER-04
-TEST(Recovery, SharedUnitIsFencedByWaiting) {
-    Peer::Options options;
-    options.config.owns_unit_alone = false;
-    Peer peer{options};
-    peer.attach();
-    write_one(peer);
-    peer.lose_transport();
-    const Instant lost = peer.now();
-    peer.come_back();
-    EXPECT_TRUE(peer.is_quiet());
-    while (peer.engine().phase() == SessionPhase::Fencing) pass(peer, Duration::from_s(1));
-    EXPECT_GE(peer.now() - lost, Duration::from_s(30));
-    peer.expect(sim::kCommand);
-}
-
 // Goal: the first try is immediate, then the wait doubles up to its limit; portals take turns; a
 // session that does no work does not start the count again.
 // Rows: SER-07, SER-09

@@ -134,6 +134,28 @@ TEST_F(TcpSocketTest, ResetIsRstAndTheSocketConnectsAgain) {
     }
 }
 
+// Goal: a process that dies resets: what it has queued does not follow it to the target.
+// Method: the socket goes away without a word while the peer reads nothing.
+TEST(TcpSocket, DeathIsReset) {
+    const Peer peer{"127.0.0.1"};
+    UniqueFd other;
+    {
+        Ring ring;
+        TcpSocket socket;
+        ASSERT_TRUE(ring.open({}, {}).has_value());
+        ASSERT_TRUE(socket.open(ring, FileSlot{0}, kOwner, 0, {}).has_value());
+        ASSERT_EQ(socket.connect(peer.address()).fact, SocketFact::None);
+        ring.submit_and_wait(Duration::from_s(1));
+        other = peer.accept();
+        const auto completed = ring.poll_completed();
+        ASSERT_TRUE(completed.has_value());
+        ASSERT_EQ(socket.on_completed(*completed).fact, SocketFact::Up);
+    }
+    char byte = 0;
+    EXPECT_LT(read(other.get(), &byte, 1), 0);
+    EXPECT_EQ(errno, ECONNRESET);
+}
+
 // Goal: a reset also ends a send that waits for room, and what was queued never arrives.
 TEST_F(TcpSocketTest, ResetEndsASendThatWaits) {
     const Peer peer{"127.0.0.1"};
