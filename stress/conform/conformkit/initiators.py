@@ -49,7 +49,8 @@ class Initiator:
                                   stderr=subprocess.DEVNULL, timeout=20, check=False).stdout
         except (OSError, subprocess.TimeoutExpired):
             said = b""
-        return " ".join(said.decode("utf-8", "replace").split()) or "version unknown"
+        lines = said.decode("utf-8", "replace").splitlines()
+        return lines[0].strip() if lines else "version unknown"
 
     @property
     def is_mutual(self):
@@ -83,7 +84,7 @@ def holdfast():
          "verify": [program, "verify", "{url}", "--length", "{size}", *once],
          "discover": [program, "discover", "{discovery}"],
          "inquiry": [program, "read", "{url}", "--length", "512", *once]},
-        ("read", "write"), version_command=("git", "-C", str(PROJECT), "log", "-1", "--format=%h"),
+        ("read", "write"), version_command=(program, "version"),
         mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"))
 
 

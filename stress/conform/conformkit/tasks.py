@@ -5,6 +5,7 @@ from .draft import Draft, text_of
 from .login import GROUP_TAG, TARGET_NAME
 
 FIRST_TTT = 0x7000
+SEGMENT_MIN = 512  # The least that any length key may be. Section 13.
 
 
 class Write:
@@ -108,12 +109,21 @@ class Session:
         for one in drafts:
             link.reply(one, pdu)
 
+    @staticmethod
+    def segment_limit(link):
+        """What the initiator can take in one PDU; nonsense counts as the least."""
+        said = link.record.offered.get("MaxRecvDataSegmentLength", "8192")
+        try:
+            return max(SEGMENT_MIN, int(said, 0))
+        except ValueError:
+            return SEGMENT_MIN
+
     def data_in(self, link, data):
         """The Data-In PDUs for `data`: cut at the initiator's limits, F at each burst's end."""
-        limit = int(link.record.offered.get("MaxRecvDataSegmentLength", "8192"), 0)
+        limit = self.segment_limit(link)
         pieces = int(self.target.case.settings.get("pieces", "0"), 0)
         limit = min(limit, pieces) if pieces else limit
-        burst = link.record.number("MaxBurstLength")
+        burst = max(SEGMENT_MIN, link.record.number("MaxBurstLength"))
         drafts, at, in_burst = [], 0, 0
         while at < len(data):
             size = min(limit, len(data) - at, burst - in_burst)
@@ -157,7 +167,8 @@ class Session:
         if not is_sequence_over:
             return
         if write.asked < write.length:
-            size = min(link.record.number("MaxBurstLength"), write.length - write.asked)
+            burst = max(SEGMENT_MIN, link.record.number("MaxBurstLength"))
+            size = min(burst, write.length - write.asked)
             write.ttt = self.take_ttt()
             r2t = Draft("R2T", ttt=write.ttt, r2tsn=write.r2t_sn, offset=write.asked, wanted=size)
             write.asked += size
@@ -204,7 +215,7 @@ class Session:
             rest = self.texts.pop(pdu.ttt)
         else:
             rest = text_of(self.text_answer(link, dict(pdu.keys())))
-        limit = int(link.record.offered.get("MaxRecvDataSegmentLength", "8192"), 0)
+        limit = self.segment_limit(link)
         draft = Draft("TEXT_RESPONSE", ttt=wire.NO_TAG, data=rest[:limit])
         if len(rest) > limit:
             ttt = self.take_ttt()

@@ -207,9 +207,10 @@ class Connection:
     def number(self, key):
         """The agreed number; the default where the answer is none."""
         try:
-            return int(self.agreed(key), 0)
+            value = int(self.agreed(key), 0)
         except ValueError:
-            return int(DEFAULTS[key], 0)
+            value = -1
+        return value if value >= 0 else int(DEFAULTS[key], 0)
 
     @property
     def is_discovery(self):
