@@ -1,4 +1,6 @@
 /// Time as data. Nothing here reads a clock: whoever owns a clock makes an Instant and hands it in.
+/// Arithmetic saturates, because instants also come from other processes' memory, where any bit
+/// pattern may stand.
 #pragma once
 
 #include <compare>
@@ -6,6 +8,27 @@
 #include <limits>
 
 namespace holdfast {
+
+namespace saturating {
+
+[[nodiscard]] constexpr std::int64_t end_of(bool is_negative) noexcept {
+    using Limits = std::numeric_limits<std::int64_t>;
+    return is_negative ? Limits::min() : Limits::max();
+}
+[[nodiscard]] constexpr std::int64_t plus(std::int64_t a, std::int64_t b) noexcept {
+    std::int64_t sum = 0;
+    return __builtin_add_overflow(a, b, &sum) ? end_of(b < 0) : sum;
+}
+[[nodiscard]] constexpr std::int64_t minus(std::int64_t a, std::int64_t b) noexcept {
+    std::int64_t difference = 0;
+    return __builtin_sub_overflow(a, b, &difference) ? end_of(b > 0) : difference;
+}
+[[nodiscard]] constexpr std::int64_t times(std::int64_t a, std::int64_t b) noexcept {
+    std::int64_t product = 0;
+    return __builtin_mul_overflow(a, b, &product) ? end_of((a < 0) != (b < 0)) : product;
+}
+
+}  // namespace saturating
 
 /// A span of time in nanoseconds; may be negative.
 class Duration {
@@ -15,13 +38,13 @@ public:
         return Duration{count};
     }
     [[nodiscard]] static constexpr Duration from_us(std::int64_t count) noexcept {
-        return Duration{count * 1'000};
+        return Duration{saturating::times(count, 1'000)};
     }
     [[nodiscard]] static constexpr Duration from_ms(std::int64_t count) noexcept {
-        return Duration{count * 1'000'000};
+        return Duration{saturating::times(count, 1'000'000)};
     }
     [[nodiscard]] static constexpr Duration from_s(std::int64_t count) noexcept {
-        return Duration{count * 1'000'000'000};
+        return Duration{saturating::times(count, 1'000'000'000)};
     }
     [[nodiscard]] static constexpr Duration max() noexcept {
         return Duration{std::numeric_limits<std::int64_t>::max()};
@@ -31,13 +54,13 @@ public:
 
     constexpr auto operator<=>(const Duration&) const noexcept = default;
     friend constexpr Duration operator+(Duration a, Duration b) noexcept {
-        return Duration{a.ns_ + b.ns_};
+        return Duration{saturating::plus(a.ns_, b.ns_)};
     }
     friend constexpr Duration operator-(Duration a, Duration b) noexcept {
-        return Duration{a.ns_ - b.ns_};
+        return Duration{saturating::minus(a.ns_, b.ns_)};
     }
     friend constexpr Duration operator*(Duration a, std::int64_t times) noexcept {
-        return Duration{a.ns_ * times};
+        return Duration{saturating::times(a.ns_, times)};
     }
 
 private:
@@ -59,14 +82,12 @@ public:
     [[nodiscard]] constexpr bool is_never() const noexcept { return *this == never(); }
 
     constexpr auto operator<=>(const Instant&) const noexcept = default;
-    /// Saturates at never().
+    /// An instant too late to be counted is never().
     friend constexpr Instant operator+(Instant at, Duration by) noexcept {
-        std::int64_t sum = 0;
-        if (__builtin_add_overflow(at.ns_, by.ns(), &sum)) return never();
-        return Instant{sum};
+        return Instant{saturating::plus(at.ns_, by.ns())};
     }
     friend constexpr Duration operator-(Instant a, Instant b) noexcept {
-        return Duration::from_ns(a.ns_ - b.ns_);
+        return Duration::from_ns(saturating::minus(a.ns_, b.ns_));
     }
 
 private:

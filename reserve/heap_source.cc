@@ -21,6 +21,7 @@
 #include <cstdlib>
 
 #include "base/assert.h"
+#include "reserve/heap_span.h"
 #include "reserve/memory_map.h"
 
 namespace holdfast::reserve::heap {
@@ -30,6 +31,10 @@ namespace {
 constexpr std::size_t kSpanBytes = static_cast<std::size_t>(kSpan.raw());
 // jemalloc aligns its metadata to this; an aligned span wastes no address space on it.
 constexpr std::size_t kSpanAlignment = 2U * 1024 * 1024;
+// What one leaf of jemalloc's radix tree covers: 2^18 pages. A span across a border would need a
+// second leaf of 4 MiB as soon as it is used beyond it: more than the whole limit of a small
+// process.
+constexpr std::size_t kLeafCovers = 1024U * 1024 * 1024;
 
 struct Source {
     std::atomic<std::byte*> base{nullptr};
@@ -41,13 +46,14 @@ constinit Source g_source;
 
 // Maps the span without access: pages become usable, and count as committed, when handed out.
 std::byte* make_span() noexcept {
-    void* const start = ::mmap(nullptr, kSpanBytes + kSpanAlignment, PROT_NONE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    constexpr std::size_t kRoomBytes = span_room(kSpanBytes, kSpanAlignment);
+    void* const start =
+        ::mmap(nullptr, kRoomBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) return nullptr;
     const auto address = std::bit_cast<std::uintptr_t>(start);
-    const std::size_t skipped = (kSpanAlignment - address % kSpanAlignment) % kSpanAlignment;
-    const std::span<std::byte> all{static_cast<std::byte*>(start), kSpanBytes + kSpanAlignment};
-    std::byte* const base = all.subspan(skipped).data();
+    const std::uintptr_t first = span_start(address, kSpanBytes, kSpanAlignment, kLeafCovers);
+    const std::span<std::byte> all{static_cast<std::byte*>(start), kRoomBytes};
+    std::byte* const base = all.subspan(first - address, kSpanBytes).data();
     // EINVAL: a kernel without huge pages. The figure of the plan needs small pages.
     const int advised = ::madvise(base, kSpanBytes, MADV_NOHUGEPAGE);
     HF_ASSERT(advised == 0 || errno == EINVAL);

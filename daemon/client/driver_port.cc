@@ -12,6 +12,7 @@ namespace {
 
 constexpr Duration kTurn = Duration::from_ms(100);
 constexpr std::size_t kNoticesMax = 32;
+constexpr std::uint64_t kRequestStepBytes = 4096;  // What ports promise: UnitPort.
 
 Failure failure_of_open(Errno error) {
     if (error == Errno{ENOSYS} || error == Errno{EPERM})
@@ -55,6 +56,16 @@ DriverPort::~DriverPort() {
         while (driver_.poll_completion()) continue;
     }
     if (!is_over()) driver_.stop();
+}
+
+// The unit's own limit (VPD B0) holds as well. One below a step cannot be kept; the unit says so.
+std::uint32_t DriverPort::request_bytes_max() const {
+    const initiator::DeviceFacts& facts = driver_.facts();
+    const std::uint64_t unit_max = std::uint64_t{facts.transfer_blocks_max} * facts.block_bytes;
+    if (unit_max == 0) return limits_.request_bytes_max;
+    const std::uint64_t whole =
+        std::max(unit_max - unit_max % kRequestStepBytes, kRequestStepBytes);
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(limits_.request_bytes_max, whole));
 }
 
 OrFailure<void> DriverPort::log_in(std::size_t portals, Duration timeout) {

@@ -22,9 +22,7 @@ public:
 
     [[nodiscard]] const initiator::DeviceFacts& facts() const override { return driver_.facts(); }
     [[nodiscard]] std::uint16_t depth() const override { return limits_.depth; }
-    [[nodiscard]] std::uint32_t request_bytes_max() const override {
-        return limits_.request_bytes_max;
-    }
+    [[nodiscard]] std::uint32_t request_bytes_max() const override;
     [[nodiscard]] std::span<std::byte> buffer(std::uint16_t tag) override {
         return driver_.buffer(tag);
     }

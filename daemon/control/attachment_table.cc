@@ -1,9 +1,12 @@
 #include "daemon/control/attachment_table.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
 #include "daemon/control/device_use.h"
@@ -66,6 +69,19 @@ std::string_view to_text(AttachmentState state) noexcept {
                                                      "waiting"};
     return kTexts[static_cast<std::size_t>(state)];
 }
+
+namespace {
+
+/// What keeps the process below the tier, so that the operator need not look for it.
+void add_tier_reasons(Attachment& attachment) {
+    const auto facts = attachment.facts();
+    if (!facts || facts->tier_reasons.empty() || !attachment.last_failure) return;
+    std::vector<std::string_view> reasons;
+    for (const auto& reason : facts->tier_reasons) reasons.push_back(reason.view());
+    attachment.last_failure->sentence += fmt::format(": {}", fmt::join(reasons, "; "));
+}
+
+}  // namespace
 
 std::optional<StatusFacts> Attachment::facts() const {
     if (!shared.is_mapped()) return {};
@@ -243,6 +259,7 @@ void AttachmentTable::on_io(AttachmentId id, const ControlMessage& message, Inst
         const bool was_told_to = attachment->state == AttachmentState::Detaching;
         if (was_told_to && message.reason == FailReason::None) return;
         attachment->last_failure = failure_of(message);
+        if (message.reason == FailReason::TierTooLow) add_tier_reasons(*attachment);
         context_.log.line(LogLevel::Error, attachment->name, attachment->last_failure->sentence);
     }
     tick(now);

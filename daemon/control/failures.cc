@@ -110,8 +110,8 @@ Failure failure_of_machine(const ControlMessage& message) {
     case FailReason::TierTooLow:
         return made(ExitCode::TierTooLow,
                     fmt::format("this machine can promise tier {} only, which is less than the "
-                                "profile needs; see 'holdfast check-host', or insist with "
-                                "--force-tier",
+                                "profile needs; mend what 'holdfast check-host' names, or insist "
+                                "with --force-tier",
                                 tier_text(message.code)));
     case FailReason::NoUblk:
         return made(ExitCode::NotFound,

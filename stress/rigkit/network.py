@@ -3,6 +3,8 @@
 Nothing outside the namespace is touched, so runs do not see each other or the machine's network.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +17,8 @@ TAP = "tap0"
 HOST_ADDRESS = "10.77.0.1"
 GUEST_ADDRESS = "10.77.0.2"
 MASK_BITS = 24
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 def sweep_leftovers():
@@ -41,6 +45,13 @@ def _remove(name):
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
+def _set_namespace(namespace):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"setns: {os.strerror(error)}")
+
+
 class Network:
     """A namespace with the guest's cable in it. Use as a context manager."""
 
@@ -60,6 +71,17 @@ class Network:
 
     def __exit__(self, *exception):
         _remove(self.name)
+
+    @contextlib.contextmanager
+    def entered(self):
+        """The calling thread, and what it starts meanwhile, is inside the namespace."""
+        with open("/proc/thread-self/ns/net", "rb") as home:
+            with open(f"/run/netns/{self.name}", "rb") as namespace:
+                _set_namespace(namespace)
+            try:
+                yield
+            finally:
+                _set_namespace(home)
 
     def _set_up(self):
         processes.run("ip", "netns", "add", self.name)

@@ -119,6 +119,15 @@ TEST_F(Heap, MemoryIsZeroedAndAligned) {
     std::free(page);
 }
 
+// Goal: where the kernel happens to map us does not decide how much of the limit is left.
+// Method: one leaf of jemalloc's radix tree covers 1 GiB; the span lies within one.
+TEST_F(Heap, SpanNeedsOneLeafOfTheRadixTree) {
+    constexpr std::uintptr_t kLeafCovers = 1024U * 1024 * 1024;
+    const auto span = heap::sparse_ranges()[0];
+    const auto first = reinterpret_cast<std::uintptr_t>(span.data());
+    EXPECT_EQ(first / kLeafCovers, (first + span.size() - 1) / kLeafCovers);
+}
+
 TEST_F(Heap, ItsOwnTablesAreNearlyAllUntouched) {
     // Goal: jemalloc's metadata costs address space, not memory; docs/memory.md gives the figure.
     EXPECT_EQ(exit_code_of_child([] {

@@ -15,8 +15,7 @@ import unittest
 import client
 import proxy
 import targets
-import wire
-import wire_rules
+from conformkit import rules, wire
 from played import after_request_of, played
 
 PORT = 13264
@@ -63,7 +62,7 @@ class Interop(unittest.TestCase):
         seen += [wire.Connection(one.chunks) for one in through.connections]
         self.assertTrue(seen)
         for connection in seen if is_orderly else ():
-            complaints = wire_rules.complaints(connection)
+            complaints = rules.complaints(connection)
             self.assertEqual(complaints, [], f"{len(complaints)} complaints")
 
     def write_and_read(self, target, url, size, offset=0, seed=1, options=()):

@@ -2,10 +2,14 @@
 """Runs the tests of one name in one file: run_case.py FILE CASE. Exit code 77: all were skipped."""
 
 import importlib
+import pathlib
 import sys
 import unittest
 
 SKIPPED = 77
+
+# The reader and the judge of recorded connections live with the conformance suite.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "stress" / "conform"))
 
 
 def cases(suite):

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""The wire rules themselves: a good session has no complaints, and each planted mistake has one."""
+"""The judge's rules: a good session has no complaints, and each planted mistake has one."""
 
 import struct
 import sys
 import unittest
 
-import wire
-import wire_rules
+from conformkit import rules, wire
 
 LUN = bytes([0, 1, 0, 0, 0, 0, 0, 0])
 LOGIN_KEYS = ("InitiatorName=iqn.2026-01.test:i", "SessionType=Normal",
@@ -139,6 +138,17 @@ MISTAKES = (
     ("login1", poke(1, 0xc1), "login_is_one_orderly_exchange"),
     ("login1", poke(1, 0x8b), "login_stages_move_as_tabled"),
     ("login2", number("ack", 50), "login_acknowledges_responses"),
+    ("login1", poke(15, 1), "handles_are_given_by_the_target"),
+    ("login1_answer", poke(1, 0x40), "continued_text_is_asked_for"),
+    ("login1_answer", keys("AuthMethod=None", "FirstBurstLength=512"),
+     "proposals_of_the_target_are_answered"),
+    ("login2", keys(*OPERATIONAL, "maxBurstLength=512"), "text_is_well_formed"),
+    ("login2", keys(*OPERATIONAL, "MaxBurstLength"), "text_is_well_formed"),
+    ("login2", keys(*OPERATIONAL, "MaxBurstLength=0512"), "text_is_well_formed"),
+    ("login2", keys(*OPERATIONAL, "MaxBurstLength=511"), "text_is_well_formed"),
+    ("login2", keys(*OPERATIONAL, "DataPDUInOrder=yes"), "text_is_well_formed"),
+    ("login2", keys(*OPERATIONAL, "TaskReporting=RFC3720,"), "text_is_well_formed"),
+    ("login2", keys(*OPERATIONAL, "InitiatorAlias=" + 256 * "a"), "text_is_well_formed"),
     ("login1", keys(*LOGIN_KEYS[1:]), "login_offers_its_keys_once"),
     ("login1", keys(*LOGIN_KEYS[:2]), "login_offers_its_keys_once"),
     ("login1", keys(*LOGIN_KEYS, "InitialR2T=No"), "login_offers_its_keys_once"),
@@ -192,32 +202,35 @@ class WireRules(unittest.TestCase):
         connection = recorded(session_drafts())
         self.assertTrue(connection.is_full_feature)
         self.assertEqual(len(connection.pdus), len(session_drafts()))
-        self.assertEqual(wire_rules.complaints(connection), [])
+        self.assertEqual(rules.complaints(connection), [])
 
     # Goal: each planted mistake is noticed by the rule that is about it.
     def test_each_mistake_is_noticed(self):
         for name, mistake, rule in MISTAKES:
             drafts = session_drafts()
             mistake(drafts[name])
-            found = wire_rules.complaints(recorded(drafts))
+            found = rules.complaints(recorded(drafts))
             self.assertTrue(any(one.startswith(rule + ":") for one in found),
                             f"{name} {rule}: {found}")
 
     # Goal: every rule has at least one mistake that it notices, but for those tried below.
     def test_no_rule_is_idle(self):
         tried = {rule for _, _, rule in MISTAKES} | {
-            "task_management_is_well_formed", "discovery_asks_for_targets_only"}
-        self.assertEqual({one.__name__ for one in wire_rules.RULES}, tried)
+            "task_management_is_well_formed", "discovery_asks_for_targets_only",
+            "snacks_are_well_formed", "text_requests_are_orderly",
+            "tasks_stay_on_their_connection", "connections_are_as_many_as_agreed",
+            "one_name_for_the_initiator"}
+        self.assertEqual({one.__name__ for one in rules.RULES}, tried)
 
     # Goal: a logout over unsettled commands, and words after it, are noticed.
     def test_logout(self):
         drafts = session_drafts()
         del drafts["read_data"]
-        found = wire_rules.complaints(recorded(drafts))
+        found = rules.complaints(recorded(drafts))
         self.assertTrue(any("not settled" in one for one in found))
         drafts = session_drafts()
         drafts["late"] = Draft(True, 0x01, 0xc1, lun=LUN, itt=30, length=512, sn=102, ack=56)
-        found = wire_rules.complaints(recorded(drafts))
+        found = rules.complaints(recorded(drafts))
         self.assertTrue(any("after the logout" in one for one in found))
 
     # Goal: a wrong digest, and a second task with a live tag, are noticed.
@@ -230,12 +243,67 @@ class WireRules(unittest.TestCase):
                 raw[60] ^= 1
             chunks.append((draft.sent, bytes(raw)))
             full_feature = full_feature or name == "login2_answer"
-        found = wire_rules.complaints(wire.Connection(chunks))
+        found = rules.complaints(wire.Connection(chunks))
         self.assertTrue(any("data digest is wrong" in one for one in found), found)
         drafts = session_drafts()
         del drafts["write_answer"]
         drafts["read"].set("itt", 8)
-        self.assertTrue(any("in use" in one for one in wire_rules.complaints(recorded(drafts))))
+        self.assertTrue(any("in use" in one for one in rules.complaints(recorded(drafts))))
+
+    def assert_noticed(self, rule, *connections):
+        found = rules.breaches(list(connections))
+        self.assertIn(rule, [one.rule for one in found], found)
+
+    # Goal: SNACKs are judged by level, type, tags and run; text requests by tags and keys.
+    def test_snacks_and_text(self):
+        snack = Draft(True, 0x10, 0x81, itt=wire.NO_TAG, ttt=wire.NO_TAG, ack=52, offset=52,
+                      wanted=1)
+        drafts = login_drafts()
+        drafts["login2_answer"].data = text(*ANSWERS, "ErrorRecoveryLevel=1")
+        drafts["snack"] = snack
+        self.assertEqual(rules.complaints(recorded(drafts)), [])
+        for mistake in (poke(1, 0x01), poke(1, 0x84), number("itt", 8), poke(1, 0x80),
+                        poke(1, 0x82), poke(1, 0x83)):
+            drafts["snack"] = Draft(True, 0x10, 0x81, itt=wire.NO_TAG, ttt=wire.NO_TAG, ack=52,
+                                    offset=52, wanted=1)
+            mistake(drafts["snack"])
+            self.assert_noticed("snacks_are_well_formed", recorded(drafts))
+        drafts["snack"] = snack
+        drafts["login2_answer"].data = text(*ANSWERS)
+        self.assert_noticed("snacks_are_well_formed", recorded(drafts))
+        for pairs, ttt in (("MaxBurstLength=512",), wire.NO_TAG), (("X-a=b",), 5):
+            drafts = login_drafts()
+            drafts["ask"] = Draft(True, 0x44, 0x80, text(*pairs), itt=9, ttt=ttt, sn=100, ack=52)
+            self.assert_noticed("text_requests_are_orderly", recorded(drafts))
+
+    # Goal: what two connections of one session must share or keep apart.
+    def test_two_connections(self):
+        def pair(most, name=LOGIN_KEYS[0]):
+            drafts = session_drafts()
+            del drafts["logout"], drafts["logout_answer"], drafts["solicited2"]
+            del drafts["write_answer"]
+            drafts["login2_answer"].data = text(*ANSWERS, f"MaxConnections={most}")
+            drafts["login2_answer"].bhs[15] = 1
+            added = {"login": Draft(True, 0x43, 0x87, text(name, LOGIN_KEYS[2]),
+                                    lun=bytes([0x80, 1, 2, 3, 4, 5, 0, 1]), itt=7, sn=103),
+                     "answer": Draft(False, 0x23, 0x87, lun=bytes([0x80, 1, 2, 3, 4, 5, 0, 1]),
+                                     itt=7, sn=0, ack=103, max=110)}
+            added["login"].bhs[21] = 1
+            return drafts, added
+        drafts, added = pair(2)
+        found = [one.rule for one in rules.breaches([recorded(drafts), recorded(added)])]
+        self.assertEqual(set(found) - {"status_numbers_are_acknowledged"}, set())
+        self.assert_noticed("connections_are_as_many_as_agreed", recorded(pair(1)[0]),
+                            recorded(pair(1)[1]))
+        drafts, added = pair(2, "InitiatorName=iqn.2026-01.test:other")
+        self.assert_noticed("one_name_for_the_initiator", recorded(drafts), recorded(added))
+        drafts, added = pair(2)
+        added["astray"] = Draft(True, 0x05, 0x80, bytes(512), lun=LUN, itt=8, ttt=99, ack=1,
+                                data_sn=1, offset=1536)
+        first, second = recorded(drafts), recorded(added)
+        for order, pdu in enumerate(first.pdus + second.pdus):
+            pdu.order = order
+        self.assert_noticed("tasks_stay_on_their_connection", first, second)
 
     # Goal: a task management request and a discovery session obey their rules.
     def test_task_management_and_discovery(self):
@@ -246,20 +314,20 @@ class WireRules(unittest.TestCase):
             if name == "logout":
                 before_logout["tmf"] = tmf
             before_logout[name] = draft
-        self.assertEqual(wire_rules.complaints(recorded(before_logout)), [])
+        self.assertEqual(rules.complaints(recorded(before_logout)), [])
         for at, value in ((1, 0x05), (1, 0x87), (20, 0)):
             old, tmf.bhs[at] = tmf.bhs[at], value
-            found = wire_rules.complaints(recorded(before_logout))
+            found = rules.complaints(recorded(before_logout))
             self.assertTrue(any("task_management" in one for one in found), (at, value, found))
             tmf.bhs[at] = old
         discovery = login_drafts()
         discovery["login1"].data = text(LOGIN_KEYS[0], "SessionType=Discovery", "AuthMethod=None")
         discovery["ask"] = Draft(True, 0x04, 0x80, text("SendTargets=All"), itt=9, ttt=wire.NO_TAG,
                                  sn=100, ack=52)
-        self.assertEqual(wire_rules.complaints(recorded(discovery)), [])
+        self.assertEqual(rules.complaints(recorded(discovery)), [])
         for pairs in (("SendTargets=All", "X-a=b"), ("MaxRecvDataSegmentLength=512",)):
             discovery["ask"].data = text(*pairs)
-            self.assertTrue(wire_rules.complaints(recorded(discovery)))
+            self.assertTrue(rules.complaints(recorded(discovery)))
 
 
 if __name__ == "__main__":

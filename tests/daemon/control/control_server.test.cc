@@ -134,6 +134,32 @@ TEST(ControlServer, FailureOfTheIoProcessReachesTheClient) {
     EXPECT_EQ(state_of(world, "d1"), "absent");
 }
 
+// Goal: who is refused for a tier too low reads at once which protection is missing.
+TEST(ControlServer, TierTooLowNamesWhatIsMissing) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd client = world.begin("attach", attach_request("d1"));
+    const auto attach = world.hear_attach();
+    ASSERT_TRUE(attach);
+    const PlayedIo io = world.make_io(attach->header.request_id);
+    StatusFacts facts;
+    facts.name = attach->spec.name;
+    for (const std::string_view reason : {"give CAP_IPC_LOCK", "give CAP_SYS_NICE"}) {
+        facts.tier_reasons.push({});
+        facts.tier_reasons[facts.tier_reasons.size() - 1].assign_cut(reason);
+    }
+    io.publish(facts);
+    io.say({.header = {.kind = MessageKind::Failed},
+            .reason = FailReason::TierTooLow,
+            .code = static_cast<std::uint64_t>(PromiseTier::C)});
+    world.say_exited(io.id, 1);
+    const auto answer = world.finish(client);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ExitCode::TierTooLow);
+    EXPECT_THAT(answer.error().sentence,
+                testing::EndsWith(": give CAP_IPC_LOCK; give CAP_SYS_NICE"));
+}
+
 // Goal: what the supervisor refuses reaches the client, with its exit code.
 TEST(ControlServer, RefusalOfTheSupervisorReachesTheClient) {
     PlayedSupervisor world;

@@ -81,6 +81,10 @@ public:
     int end(int signal) {
         if (pid_ <= 0) return -1;
         ::kill(pid_, signal);
+        return wait();
+    }
+    /// For a target that ends by itself: its exit code.
+    int wait() {
         int status = 0;
         ::waitpid(pid_, &status, 0);
         pid_ = 0;
@@ -169,7 +173,7 @@ TEST(TargetProgram, ObeysTheControlSocket) {
     }
     EXPECT_EQ(answers, "ok\nok\n");
     ::close(fd);
-    EXPECT_EQ(target.end(SIGCONT), 0);
+    EXPECT_EQ(target.wait(), 0);
 }
 
 }  // namespace

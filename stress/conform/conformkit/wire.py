@@ -24,6 +24,13 @@ DEFAULTS = {
     "ErrorRecoveryLevel": "0", "MaxConnections": "1",
 }
 
+# Negotiated only on the first connection of a session, and valid for all. Section 13.
+LEADING_ONLY = {
+    "MaxConnections", "InitialR2T", "ImmediateData", "MaxBurstLength", "FirstBurstLength",
+    "DefaultTime2Wait", "DefaultTime2Retain", "MaxOutstandingR2T", "DataPDUInOrder",
+    "DataSequenceInOrder", "ErrorRecoveryLevel", "TaskReporting",
+}
+
 
 def make_crc_table():
     table = []
@@ -50,6 +57,12 @@ def before(a, b):
     return a != b and (b - a) & 0xffffffff < 0x80000000
 
 
+def pairs_in(text):
+    pairs = [one.partition(b"=") for one in text.split(b"\0") if one]
+    return [(key.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
+            for key, _, value in pairs]
+
+
 @dataclasses.dataclass
 class Pdu:
     """One PDU as it passed. `sent` means by the initiator."""
@@ -60,6 +73,8 @@ class Pdu:
     padding: bytes
     faults: list  # What was wrong with its frame.
     in_login: bool = False
+    offered: dict = dataclasses.field(default_factory=dict)  # In this login so far.
+    order: int = 0  # Place among all PDUs of the recording, where several connections are read.
 
     @property
     def opcode(self):
@@ -93,9 +108,7 @@ class Pdu:
 
     def keys(self):
         """The text of a login or text PDU as pairs."""
-        pairs = [one.partition(b"=") for one in self.data.split(b"\0") if one]
-        return [(key.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
-                for key, _, value in pairs]
+        return pairs_in(self.data)
 
     def __str__(self):
         who = "initiator" if self.sent else "target"
@@ -141,7 +154,9 @@ class Connection:
     def __init__(self, chunks):
         self.pdus = []
         self.offered, self.answered = {}, {}
+        self.texts = {True: b"", False: b""}  # Of a login, up to where it is continued.
         self.is_full_feature = False
+        self.is_cut = False  # The target or the judge cut it off, so that a part may be missing.
         self.begins_full_feature_at = None
         self.streams = {True: Stream(True), False: Stream(False)}
         for sent, data in chunks:
@@ -155,18 +170,32 @@ class Connection:
                                           agreed("DataDigest") == "CRC32C")
             if pdu is None:
                 return
-            pdu.in_login = not self.is_full_feature
-            self.pdus.append(pdu)
-            if pdu.opcode in (LOGIN, LOGIN_RESPONSE):
-                self.note_login(pdu)
+            self.note(pdu)
+
+    def note(self, pdu):
+        """Takes a whole PDU of either side into the record."""
+        pdu.in_login = not self.is_full_feature
+        self.pdus.append(pdu)
+        if pdu.opcode in (LOGIN, LOGIN_RESPONSE):
+            self.note_login(pdu)
 
     def note_login(self, pdu):
         into = self.offered if pdu.sent else self.answered
-        into.update(pdu.keys())
+        self.texts[pdu.sent] += pdu.data
+        if not pdu.bhs[1] & 0x40:  # C=1: the text goes on in the next PDU.
+            into.update(pairs_in(self.texts[pdu.sent]))
+            self.texts[pdu.sent] = b""
+        pdu.offered = dict(self.offered)
         is_last = pdu.opcode == LOGIN_RESPONSE and pdu.bhs[1] & 0x83 == 0x83
         if is_last and pdu.u16(36) == 0:
             self.is_full_feature = True
             self.begins_full_feature_at = len(self.pdus)
+
+    def join(self, leading):
+        """Takes over what the leading connection of its session agreed for all of them."""
+        for key in LEADING_ONLY:
+            if key in leading.answered:
+                self.answered.setdefault(key, leading.answered[key])
 
     def agreed(self, key):
         """The value in effect; for declarations the target's own."""
@@ -176,7 +205,11 @@ class Connection:
         return value
 
     def number(self, key):
-        return int(self.agreed(key), 0)
+        """The agreed number; the default where the answer is none."""
+        try:
+            return int(self.agreed(key), 0)
+        except ValueError:
+            return int(DEFAULTS[key], 0)
 
     @property
     def is_discovery(self):

@@ -1,0 +1,128 @@
+"""The programs under test, and how each is asked for an I/O.
+
+Any other program is called as `CMD KIND URL [--length N]`, with the data of a write on
+its standard input and that of a read on its standard output; it ends with 0 when it did what was
+asked, and with 77 when it cannot do this kind. Credentials stand in the URL.
+"""
+
+import dataclasses
+import os
+import pathlib
+import shlex
+import subprocess
+
+from . import negotiation
+
+PROJECT = pathlib.Path(__file__).resolve().parents[3]
+CANNOT = 77
+
+
+@dataclasses.dataclass
+class Initiator:
+    """`commands`: kind of I/O -> arguments, with {url}, {size}, {file} to be filled in.
+    `gives_data`: kinds whose data is compared. `reads_file`: the data goes through {file}."""
+
+    name: str
+    about: str
+    commands: dict
+    gives_data: tuple = ()
+    is_any: bool = False
+    version_command: tuple = ()
+    mutual_options: tuple = ()  # For mutual CHAP: {user} and {file}, a file with the secret.
+
+    def command(self, kind, url, size, file):
+        """None: it cannot do this."""
+        if self.is_any:
+            more = [] if kind == "write" else ["--length", str(size)]
+            return [*self.commands["any"], kind, url, *more]
+        words = self.commands.get(kind)
+        if words is None:
+            return None
+        given = {"url": url, "size": str(size), "file": file, "kind": kind,
+                 "discovery": "/".join(url.split("/")[:3])}
+        return [word.format_map(given) for word in words]
+
+    def version(self):
+        """What it calls itself, on one line."""
+        try:
+            said = subprocess.run(self.version_command or ["false"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, timeout=20, check=False).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            said = b""
+        return " ".join(said.decode("utf-8", "replace").split()) or "version unknown"
+
+    @property
+    def is_mutual(self):
+        return bool(self.mutual_options)
+
+    def mutual(self, command, folder):
+        """The same command, which also wants the target's proof."""
+        secret = folder / "target-secret"
+        secret.touch(mode=0o600)
+        secret.write_text(negotiation.TARGET_SECRET + "\n", encoding="ascii")
+        given = {"user": negotiation.TARGET_USER, "file": str(secret)}
+        return command + [word.format_map(given) for word in self.mutual_options]
+
+
+def newest(name):
+    """The newest build of a program of ours."""
+    folders = [os.environ.get("HF_BIN", "")] if os.environ.get("HF_BIN") else []
+    folders += [PROJECT / "build" / one / "bin" for one in ("release", "debug")]
+    found = [path for one in folders if (path := pathlib.Path(one) / name).is_file()]
+    return str(found[0] if os.environ.get("HF_BIN") and found else max(
+        found, key=lambda path: path.stat().st_mtime, default=name))
+
+
+def holdfast():
+    program = newest("holdfast")
+    once = ["--timeout", "10", "--patience", "12"]
+    return Initiator(
+        "holdfast", "the client of this project",
+        {"read": [program, "read", "{url}", "--length", "{size}", *once],
+         "write": [program, "write", "{url}", *once],
+         "verify": [program, "verify", "{url}", "--length", "{size}", *once],
+         "discover": [program, "discover", "{discovery}"],
+         "inquiry": [program, "read", "{url}", "--length", "512", *once]},
+        ("read", "write"), version_command=("git", "-C", str(PROJECT), "log", "-1", "--format=%h"),
+        mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"))
+
+
+def versions_of(*packages):
+    return ("dpkg-query", "-W", "-f", "${Package} ${Version} ", *packages)
+
+
+def libiscsi():
+    return Initiator(
+        "libiscsi", "Debian's libiscsi-bin, and libiscsi inside QEMU for reads and writes",
+        {"read": ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs={size}", "count=1",
+                  "if={url}", "of={file}"],
+         "write": ["qemu-io", "-f", "raw", "-c", "write -s {file} 0 {size}", "{url}"],
+         "discover": ["iscsi-ls", "{discovery}"],
+         "inquiry": ["iscsi-inq", "{url}"],
+         "verify": None},
+        ("read", "write"), version_command=versions_of("libiscsi7", "libiscsi-bin", "qemu-utils"))
+
+
+def libiscsi_tool(name, words):
+    return lambda: Initiator(name, f"{name} of libiscsi-bin, whatever the I/O asked",
+                             {kind: words for kind in ("read", "inquiry")},
+                             version_command=versions_of("libiscsi7", "libiscsi-bin"))
+
+
+PRESETS = {
+    "holdfast": holdfast,
+    "libiscsi": libiscsi,
+    "iscsi-inq": libiscsi_tool("iscsi-inq", ["iscsi-inq", "{url}"]),
+    "iscsi-readcapacity16": libiscsi_tool("iscsi-readcapacity16",
+                                          ["iscsi-readcapacity16", "{url}"]),
+    "iscsi-perf": libiscsi_tool("iscsi-perf", ["iscsi-perf", "-b", "8", "-t", "1", "{url}"]),
+}
+
+
+def named(text):
+    """A preset, or any command line."""
+    if text in PRESETS:
+        return PRESETS[text]()
+    words = shlex.split(text)
+    return Initiator(words[0].rsplit("/", 1)[-1], text, {"any": words}, ("read", "write"),
+                     is_any=True)

@@ -1,0 +1,1 @@
+"""Holdfast's sessions to real targets, measured while their connections are cut."""
