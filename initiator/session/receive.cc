@@ -284,10 +284,11 @@ std::optional<Violation> Session::on_r2t(Connection& conn, Instant now) noexcept
     }
     ++task->r2ts_waiting;
     task->next_r2t_sn = task->next_r2t_sn.next();
-    conn.out_queue.push({.itt = view->task_tag(),
-                         .ttt = view->transfer_tag(),
-                         .offset = view->buffer_offset(),
-                         .left_bytes = view->desired_bytes()});
+    Connection& its = is_sabotaged(Sabotage::StrayData) ? leading() : conn;
+    its.out_queue.push({.itt = view->task_tag(),
+                        .ttt = view->transfer_tag(),
+                        .offset = view->buffer_offset(),
+                        .left_bytes = view->desired_bytes()});
     return {};
 }
 

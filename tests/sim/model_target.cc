@@ -268,7 +268,15 @@ void ModelTarget::on_data_out(int id, Micros now, const Pdu& pdu) {
         return item.second.conn == id && item.second.pdu.itt() == pdu.itt() &&
                item.second.run_at == kNever;
     });
-    if (found == commands_.end()) return;  // Of a command that has been answered.
+    if (found == commands_.end()) {  // Of a command that has been answered, or stray.
+        const bool is_stray = std::ranges::any_of(commands_, [&](const auto& item) {
+            const Command& other = item.second;
+            return other.pdu.itt() == pdu.itt() && other.run_at == kNever && other.conn != id &&
+                   conns_.at(other.conn).session == conns_.at(id).session;
+        });
+        if (is_stray) complain("Data-Out over another connection than its command's");
+        return;
+    }
     Command& command = found->second;
     if (discards(id, now, command, pdu)) return;
     const auto bytes = static_cast<std::uint32_t>(pdu.data.size());
