@@ -46,7 +46,7 @@ using ConnIndex = Strong<struct ConnIndexTag, std::uint8_t>;
 
 /// The counts that size an engine's memory. Fixed for its life.
 struct EngineLimits {
-    static constexpr std::uint8_t kConnectionsMax = 1;
+    static constexpr std::uint8_t kConnectionsMax = 8;
 
     std::uint16_t depth = 32;  ///< Requests at once; 1..256.
     std::uint32_t request_bytes_max =
@@ -96,6 +96,7 @@ struct EngineCounters {
     std::uint64_t snacks_sent = 0;
     std::uint64_t notices_dropped = 0;
     std::uint32_t requests_in_flight = 0;  ///< Gauge.
+    std::uint32_t connections = 0;         ///< Gauge: those that commands may go out on.
     std::uint32_t command_window = 0;      ///< Gauge: commands the target would still take.
 };
 

@@ -26,7 +26,9 @@ enum class NoticeKind : std::uint8_t {
     Fenced,         ///< a: FenceRung that proved the end of the old tasks. b: milliseconds it took.
     DeviceChanged,  ///< a: 1 capacity, 2 identity. b: new block count.
     ProbeFailed,    ///< a: ProbeError.
-    NegotiationNote,  ///< a: KeyId. b: what the target answered (see negotiation).
+    ConnectionAdded,    ///< a: CID.
+    ConnectionRefused,  ///< a: CID. b: status as in LoginRefused, 0: another reason.
+    NegotiationNote,    ///< a: KeyId. b: what the target answered (see negotiation).
 };
 
 struct Notice {

@@ -65,6 +65,7 @@ struct OperationalWish {
     std::uint16_t time2retain_s = 20;
     bool data_pdu_in_order = true;
     bool data_sequence_in_order = true;
+    std::uint16_t max_connections = 1;      ///< The engine sets it: EngineLimits::connections.
     std::uint8_t error_recovery_level = 0;  ///< Up to kErrorRecoveryLevelMax.
 };
 

@@ -224,6 +224,8 @@ std::optional<Failure> failure_of_notice(const initiator::Notice& notice) {
     case NoticeKind::RequestFailed:
     case NoticeKind::Fenced:
     case NoticeKind::DeviceChanged:
+    case NoticeKind::ConnectionAdded:
+    case NoticeKind::ConnectionRefused:
     case NoticeKind::NegotiationNote: break;
     }
     return {};

@@ -83,7 +83,7 @@ constexpr std::array<std::string_view, kSpecErrorCount> kSpecErrors{
     "a timer is zero or more than a day; check [timers]",
     "depth is out of range: 1 to 128 for ublk, to 256 for NBD; lower it",
     "request_size must be a multiple of 4096 up to 4 MiB; correct it",
-    "the number of connections is out of range; use connections = 1",
+    "connections must be 1 to 8; correct it",
     "the receive stage is out of range; restart holdfastd",
     "depth times request_size exceeds 512 MiB; lower one of them",
     "a socket buffer exceeds 64 MiB; lower send_buffer or receive_buffer",
@@ -145,6 +145,10 @@ std::string notice_text(const Notice& notice) {
     case NoticeKind::DeviceChanged:
         return notice.a == 1 ? fmt::format("the LUN has {} blocks now", notice.b)
                              : std::string{"the LUN has another identity now"};
+    case NoticeKind::ConnectionAdded: return fmt::format("connection {} was added", notice.a);
+    case NoticeKind::ConnectionRefused:
+        return fmt::format("connection {} could not be added, status {:02x}/{:02x}", notice.a,
+                           (notice.b >> 8) & 0xff, notice.b & 0xff);
     }
     return fmt::format("notice {} with {} and {}", static_cast<int>(notice.kind), notice.a,
                        notice.b);

@@ -19,6 +19,7 @@ LogLevel level_of(const Notice& notice) noexcept {
     case SessionUp:
     case Redirected:
     case Fenced:
+    case ConnectionAdded:
     case DeviceChanged: return LogLevel::Note;
     case SessionLost:
     case ConnectFailed:
@@ -26,6 +27,7 @@ LogLevel level_of(const Notice& notice) noexcept {
     case CommandTimeout:
     case TaskManagement:
     case DigestError:
+    case ConnectionRefused:
     case AsyncEvent:
     case Rejected:
     case PeerViolation:

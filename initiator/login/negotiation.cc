@@ -187,6 +187,9 @@ std::uint32_t Negotiation::wished(KeyId id) const noexcept {
     if (id == KeyId::DataDigest) return digest_bits(wish_.data_digest);
     if (id == KeyId::TaskReporting) return 1U << 0;  // RFC3720: no fence is relied upon.
     if (id == KeyId::MaxRecvDataSegmentLength) return bounded(wish_.max_recv_data_segment_bytes);
+    if (id == KeyId::MaxConnections) {
+        return type_ == SessionType::Normal ? bounded(wish_.max_connections) : spec.standard;
+    }
     if (id == KeyId::InitialR2T) return as_number(wish_.initial_r2t);
     if (id == KeyId::ImmediateData) return as_number(wish_.immediate_data);
     if (id == KeyId::MaxBurstLength) return bounded(wish_.max_burst_bytes);

@@ -9,7 +9,6 @@ namespace {
 
 /// A fence whose unit reset failed this often is waited out instead.
 constexpr std::uint16_t kFenceResetsMax = 2;
-constexpr Cid kCid{0};
 
 /// Asking again will not change the answer: all but a target that is busy (class 3).
 bool is_final(const LoginFailure& failure) noexcept {
@@ -24,24 +23,33 @@ void Session::connect(Connection& conn, Instant now) noexcept {
     if (conn.cleanup == CleanupState::CleanupWait) cleanup_event(conn, CleanupEvent::LogoutStarted);
     conn_event(conn, ConnEvent::ConnectWanted);
     conn.has_link = true;
-    stage_ = Stage::Connecting;
     conn.login_by = now + config_.timers.login;
+    if (is_leading(conn)) {
+        stage_ = Stage::Connecting;
+        session_portal_ = portal_.current(config_);
+    }
     order(conn, OrderKind::Connect);
 }
 
 void Session::transport_up(Connection& conn, Instant now, const FreshRandom& random) noexcept {
     if (conn.state != ConnState::TransportWait) return;  // Ordered away again in the meantime.
     conn_event(conn, ConnEvent::TransportUp);
-    stage_ = Stage::LoggingIn;
     conn.restart();
-    window_.start(CmdSn{config_.first_cmd_sn});
+    LoginOptions options{.offer_md5_only = is_md5_only_};
+    if (is_leading(conn)) {
+        stage_ = Stage::LoggingIn;
+        window_.start(CmdSn{config_.first_cmd_sn});
+        tsih_ = {};
+    } else {
+        options.session = &agreed_;
+    }
     const LoginIdentity identity{.isid = config_.isid,
-                                 .tsih = {},
-                                 .cid = kCid,
+                                 .tsih = tsih_,
+                                 .cid = cid_of(conn),
                                  .itt = next_auxiliary_itt(kLoginSlot),
                                  .cmd_sn = window_.current(),
                                  .expected_stat_sn = {}};
-    conn.login.emplace(config_, identity, random, LoginOptions{.offer_md5_only = is_md5_only_});
+    conn.login.emplace(config_, identity, random, options);
     conn.is_login_unsent = true;
     conn.keep_alive.on_received(now);
 }
@@ -50,9 +58,11 @@ void Session::on_login_pdu(Connection& conn, Instant now) noexcept {
     HF_ASSERT(conn.login.has_value());
     if (conn.is_login_unsent) {  // An answer to nothing.
         note(NoticeKind::LoginViolation, static_cast<std::uint64_t>(LoginError::NotALoginResponse));
+        if (is_being_added(conn)) return drop_added(conn, now);
         return lose(now, LossReason::LoginFailed);
     }
     const LoginStep step = conn.login->on_response(conn.framer.header(), conn.framer.placed());
+    if (!is_leading(conn)) return on_added_login(conn, now, step);
     if (std::holds_alternative<LoginSendNext>(step)) {
         conn.is_login_unsent = true;
     } else if (const auto* done = std::get_if<LoginDone>(&step)) {
@@ -98,16 +108,15 @@ void Session::on_logged_in(Connection& conn, Instant now, const LoginDone& done)
     conn_event(conn, ConnEvent::LoginAccepted);
     if (conn.cleanup == CleanupState::InCleanup) cleanup_event(conn, CleanupEvent::LogoutDone);
     if (session_ == SessionState::Failed) session_event(SessionEvent::Reinstated);
+    for (Connection* const other : conns_) {  // The old session's went with it.
+        if (other->cleanup != CleanupState::CleanupWait) continue;
+        cleanup_event(*other, CleanupEvent::SessionLoggedOut);
+    }
     session_event(SessionEvent::ConnectionLoggedIn);
     agreed_ = done.parameters;
-    conn.digests = agreed_.digests();
-    conn.max_recv_theirs_bytes = agreed_.max_recv_theirs_bytes;
-    conn.framer.agree(conn.digests, agreed_.max_recv_ours_bytes);
-    conn.status.start(done.expected_stat_sn);
-    window_.on_target_numbers(done.expected_cmd_sn, done.max_cmd_sn);
+    tsih_ = done.tsih;
+    begin_full_feature(conn, now, done);
     portal_.on_logged_in();
-    conn.login_by = Instant::never();
-    conn.keep_alive.start(now, config_.timers.nop_interval, config_.timers.nop_timeout);
     send_limit_ = limits_.depth;
     ++counters_.sessions_established;
     const auto away = was_ready_ ? (now - lost_at_).ms() : 0;
@@ -119,6 +128,17 @@ void Session::on_logged_in(Connection& conn, Instant now, const LoginDone& done)
     }
     stage_ = Stage::Probing;
     start_probe(now);
+}
+
+void Session::begin_full_feature(Connection& conn, Instant now, const LoginDone& done) noexcept {
+    conn.digests = done.parameters.digests();
+    conn.max_recv_theirs_bytes = done.parameters.max_recv_theirs_bytes;
+    conn.framer.agree(conn.digests, done.parameters.max_recv_ours_bytes);
+    conn.status.start(done.expected_stat_sn);
+    window_.on_target_numbers(done.expected_cmd_sn, done.max_cmd_sn);
+    conn.login_by = Instant::never();
+    ++counters_.connections;
+    conn.keep_alive.start(now, config_.timers.nop_interval, config_.timers.nop_timeout);
 }
 
 void Session::start_probe(Instant now) noexcept {
@@ -226,6 +246,7 @@ void Session::go_ready(Instant now) noexcept {
         was_ready_ = true;
         order(OrderKind::DeviceReady);
     }
+    add_connections(now);
     on_departure_progress(now);
 }
 

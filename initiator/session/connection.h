@@ -4,8 +4,8 @@
 /// A plain collection: the parts do not know each other, Session carries facts between them. What
 /// all connections share (the command window, tasks, the negotiated parameters) is the session's.
 ///
-/// Timers: login_by, logout_by, and those of KeepAlive and Repair. All judge the target and are
-/// lenient.
+/// Timers: add_at, ours alone; login_by, logout_by, and those of KeepAlive and Repair, which judge
+/// the target and are lenient.
 #pragma once
 
 #include <algorithm>
@@ -92,6 +92,8 @@ struct alignas(reserve::kCarveUnitBytes) Connection {
     Itt logout_itt{};
     std::optional<std::uint16_t> receiving{};  ///< The slot whose Data-In payload is under way.
 
+    /// Not the leading one: when to try to add it. Never: it is there, or being added.
+    Instant add_at{};
     Instant login_by = Instant::never();   ///< Connect and login.
     Instant logout_by = Instant::never();  ///< Answer to the logout.
 };

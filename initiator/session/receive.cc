@@ -95,6 +95,7 @@ std::optional<Violation> Session::place_data_in(Connection& conn) noexcept {
         conn.framer.place_payload({});  // Stale: read and dropped (RED-12).
         return {};
     }
+    if (task->conn != conn.index.raw()) return Violation::TaskWrongConnection;
     if (task->direction != DataDirection::Read) return Violation::DataInForWrite;
     const Place place = place_of(view->data_sn().raw(), task->next_data_sn.raw());
     if (place != Place::Due) {
@@ -230,6 +231,7 @@ std::optional<Violation> Session::on_scsi_response(Connection& conn, Instant now
     if (!view) return view.error();
     if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
     Task* const task = tasks_.find_sent(view->task_tag());
+    if (task != nullptr && task->conn != conn.index.raw()) return Violation::TaskWrongConnection;
     // Some targets leave ExpDataSN 0 (RED-02); R2Ts of a write are the target's own business.
     const DataSn counted = view->expected_data_sn();
     const EarlyStatus early{.stat_sn = view->numbers().stat_sn,
@@ -263,6 +265,7 @@ std::optional<Violation> Session::on_r2t(Connection& conn, Instant now) noexcept
         if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
         return {};
     }
+    if (task->conn != conn.index.raw()) return Violation::TaskWrongConnection;
     if (task->direction != DataDirection::Write) return Violation::R2tForRead;
     if (view->lun() != config_.lun) return Violation::LunMismatch;
     switch (place_of(view->r2t_sn().raw(), task->next_r2t_sn.raw())) {
@@ -281,10 +284,11 @@ std::optional<Violation> Session::on_r2t(Connection& conn, Instant now) noexcept
     }
     ++task->r2ts_waiting;
     task->next_r2t_sn = task->next_r2t_sn.next();
-    conn.out_queue.push({.itt = view->task_tag(),
-                         .ttt = view->transfer_tag(),
-                         .offset = view->buffer_offset(),
-                         .left_bytes = view->desired_bytes()});
+    Connection& its = is_sabotaged(Sabotage::StrayData) ? leading() : conn;
+    its.out_queue.push({.itt = view->task_tag(),
+                        .ttt = view->transfer_tag(),
+                        .offset = view->buffer_offset(),
+                        .left_bytes = view->desired_bytes()});
     return {};
 }
 
@@ -366,7 +370,7 @@ std::optional<Violation> Session::on_async(Connection& conn, Instant now) noexce
         on_logout_asked(conn, now, Duration::from_s(view->parameter3()));
         return {};
     case AsyncEvent::ConnectionDrop:
-        if (view->parameter1() != 0) return {};  // Not our only CID.
+        if (!is_in_use(Cid{view->parameter1()})) return {};
         [[fallthrough]];
     case AsyncEvent::SessionDrop:
         time2wait_ = Duration::from_s(view->parameter2());

@@ -75,7 +75,9 @@ void Session::leave(OrderKind how, AfterLeaving after) noexcept {
     for (Connection* const conn : conns_) {
         if (!conn->has_link || conn->is_leaving) continue;
         conn->is_leaving = true;
-        if (conn->state != ConnState::Free) conn_event(*conn, ConnEvent::TransportLost);
+        const auto event =
+            how == OrderKind::Close ? ConnEvent::SessionLoggedOut : ConnEvent::TransportLost;
+        if (conn->state != ConnState::Free) conn_event(*conn, event);
         order(*conn, how);
     }
 }
@@ -84,6 +86,7 @@ void Session::leave(OrderKind how, AfterLeaving after) noexcept {
 void Session::stop_everything() noexcept {
     if (is_probing_) stop_probe();
     for (Connection* const conn : conns_) conn->disarm();
+    counters_.connections = 0;
     if (is_fence_rung_) ++fence_failures_;
     is_fence_rung_ = false;
     rung_ = Rung::None;
@@ -100,7 +103,10 @@ void Session::stop_everything() noexcept {
 
 void Session::transport_lost(Connection& conn, Instant now) noexcept {
     if (!conn.has_link) return;
-    if (!conn.is_leaving) {
+    if (is_being_added(conn) && !conn.is_leaving) {
+        conn_event(conn, ConnEvent::TransportLost);
+        on_add_failed(conn, now);
+    } else if (!conn.is_leaving) {
         if (conn.state == ConnState::InLogin && conn.login->on_transport_lost()) {
             is_md5_only_ = true;
         }
@@ -114,12 +120,13 @@ void Session::transport_lost(Connection& conn, Instant now) noexcept {
     }
     conn.on_transport_gone();
     const bool is_last = std::ranges::none_of(conns_, &Connection::has_link);
-    if (is_last) on_transports_gone(now);
+    if (stage_ == Stage::Leaving && is_last) on_transports_gone(now);
 }
 
 /// No transport holds anything of ours any more: now buffers may change hands.
 void Session::on_transports_gone(Instant now) noexcept {
     HF_ASSERT(stage_ == Stage::Leaving);
+    tasks_.use_leading_only();
     requeue_all(now);
     const bool is_over = departure_ == Departure::Stopping && is_settled();
     if (is_over || after_leaving_ == AfterLeaving::Stop) return end_session();
@@ -255,6 +262,7 @@ void Session::on_command_timeout(Instant now, Task& task) noexcept {
     if (is_sabotaged(Sabotage::RetryWhileOut)) return retry(now, task, Duration{});
     aborted_itt_ = TaskTable::itt_of(task);
     aborted_cmd_sn_ = task.cmd_sn;
+    aborted_conn_ = task.conn;
     climb(now, RungEvent::CommandTimedOut);
 }
 
@@ -262,6 +270,7 @@ void Session::start_rung(Instant now, Rung rung) noexcept {
     HF_ASSERT(rung != Rung::None);
     rung_ = rung;
     rung_unsent_ = true;
+    rung_conn_ = rung == Rung::AbortTask ? aborted_conn_ : 0;  // Section 4.2.5.1.
     rung_itt_ = next_auxiliary_itt(kManagementSlot);
     Duration patience = config_.timers.abort_task;
     if (rung == Rung::UnitReset) patience = config_.timers.lun_reset;
@@ -277,6 +286,14 @@ void Session::climb(Instant now, RungEvent event) noexcept {
         rung_unsent_ = false;
         deadlines_.task_management = Instant::never();
         deadlines_.task_management_again = Instant::never();
+    }
+    if (taken.action == RungAction::RetryTask || taken.action == RungAction::RetryAll) {
+        // Over another connection the answer may overtake data that is being received.
+        const auto is_busy = [](const Connection* conn) { return conn->receiving.has_value(); };
+        const bool is_split = std::ranges::count_if(conns_, &Connection::has_link) > 1;
+        if (is_split && std::ranges::any_of(conns_, is_busy)) {
+            return lose(now, LossReason::TaskManagementFailed);
+        }
     }
     switch (taken.action) {
     case RungAction::None: return;

@@ -51,7 +51,8 @@ void Session::on_discarded(Connection& conn, Instant now) noexcept {
         const auto view = DataInView::parse(conn.framer.header());
         if (!view) return on_violation(conn, now, view.error());
         is_counted = view->has_status();
-        Task* const task = tasks_.find_sent(view->task_tag());
+        Task* task = tasks_.find_sent(view->task_tag());
+        if (task != nullptr && task->conn != conn.index.raw()) task = nullptr;
         const bool is_due = task != nullptr && view->data_sn() == task->next_data_sn;
         const bool is_new = task != nullptr && task->gap == Gap::None &&
                             task->next_data_sn.precedes(view->data_sn());

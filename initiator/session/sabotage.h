@@ -17,6 +17,7 @@ enum class Sabotage : std::uint8_t {
     SkipFirstFence,    ///< A process that takes over a device logs in without a fence.
     SnackWrong,        ///< Asks for what comes after the gap.
     StatusBeforeData,  ///< Acknowledges a status whose data is still missing.
+    StrayData,         ///< Sends data over the leading connection, wherever its command went.
 };
 
 #if defined(HF_SABOTAGE)

@@ -42,6 +42,7 @@ Session::Session(const SessionConfig& config, const EngineLimits& limits,
     for (std::uint8_t i = 0; i < limits.connections; ++i) {
         conns_.push(&region.make<Connection>(region, limits, ConnIndex{i}));
     }
+    config_.wish.max_connections = limits.connections;
     HF_ASSERT(!config.portals.empty());
     HF_ASSERT(config.wish.max_outstanding_r2t <= kR2tsMax);
     HF_ASSERT(config.wish.error_recovery_level <= OperationalWish::kErrorRecoveryLevelMax);
@@ -61,7 +62,7 @@ void Session::order(OrderKind kind) noexcept {
 
 void Session::order(Connection& conn, OrderKind kind) noexcept {
     Order wanted{.kind = kind, .conn = conn.index, .portal = {}};
-    if (kind == OrderKind::Connect) wanted.portal = portal_.current(config_);
+    if (kind == OrderKind::Connect) wanted.portal = session_portal_;
     orders_.push(wanted);
 }
 
@@ -222,6 +223,7 @@ Instant Session::next_own_deadline() const noexcept {
     }
     for (const Task& task : tasks_.resting) next = earlier(next, task.retry_at);
     for (const Connection* const conn : conns_) {
+        if (may_add(*conn)) next = earlier(next, conn->add_at);
         if (conn->keep_alive.dead_at().is_never()) next = earlier(next, conn->keep_alive.wake_at());
     }
     return next;
@@ -305,10 +307,12 @@ void Session::judge_own_deadlines(Instant now) noexcept {
         deadlines_.reconnect = Instant::never();
         connect(leading(), now);
     }
+    add_connections(now);
 }
 
 /// False: the connection has failed, and the session with it.
 bool Session::judge_connection(Connection& conn, Instant now) noexcept {
+    if (conn.login_by <= now && is_being_added(conn)) drop_added(conn, now);
     if (conn.keep_alive.dead_at() <= now) {
         ++counters_.nop_timeouts;
         note(NoticeKind::NopTimeout,

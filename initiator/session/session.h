@@ -1,5 +1,5 @@
 /// One iSCSI session to one logical unit: what stands behind engine.h.
-/// RFC 7143 at error recovery levels 0 and 1.
+/// RFC 7143 at error recovery levels 0 and 1: the end of one connection is the session's end.
 ///
 /// The parts decide, each in its own header and without knowing the others: Connection with its
 /// Framer (bytes to PDUs), TransmitRing (PDUs to spans), StatusSequence, OutQueue, KeepAlive and
@@ -12,7 +12,7 @@
 ///
 /// Files: session.cc (life, requests, time), connect.cc (login, probe, fence), receive.cc (PDUs
 /// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout),
-/// repair.cc (SNACK).
+/// repair.cc (SNACK), added.cc (connections beyond the first).
 #pragma once
 
 #include <cstddef>
@@ -148,6 +148,19 @@ private:
     void on_fenced(Instant now, FenceRung rung) noexcept;
     void go_ready(Instant now) noexcept;
 
+    void begin_full_feature(Connection& conn, Instant now, const LoginDone& done) noexcept;
+
+    // added.cc
+    [[nodiscard]] bool is_leading(const Connection& conn) const noexcept;
+    [[nodiscard]] bool is_being_added(const Connection& conn) const noexcept;
+    [[nodiscard]] static Cid cid_of(const Connection& conn) noexcept;
+    [[nodiscard]] bool is_in_use(Cid cid) const noexcept;
+    [[nodiscard]] bool may_add(const Connection& conn) const noexcept;
+    void add_connections(Instant now) noexcept;
+    void on_added_login(Connection& conn, Instant now, const LoginStep& step) noexcept;
+    void drop_added(Connection& conn, Instant now) noexcept;
+    void on_add_failed(Connection& conn, Instant now) noexcept;
+
     // receive.cc
     void take_in(Connection& conn, Instant now) noexcept;
     void on_header(Connection& conn, Instant now) noexcept;
@@ -249,7 +262,6 @@ private:
     void cleanup_event(Connection& conn, CleanupEvent event) noexcept;
     void session_event(SessionEvent event) noexcept;
 
-    static constexpr std::size_t kConnectionsMax = 8;
     // Task tags of PDUs that are no commands: a slot beyond every task, and a generation.
     static constexpr std::uint16_t kAuxiliaryFirst = 0xfff0;
     static constexpr std::uint16_t kLoginSlot = 0xfff0;
@@ -263,20 +275,23 @@ private:
     EngineCounters counters_{};
     Deadlines deadlines_{};
 
-    FixedQueue<Order, 16> orders_;
+    FixedQueue<Order, 32> orders_;
     FixedQueue<Notice, 64> notices_;
     std::span<Completion> completions_;  // A ring of `depth`.
     std::size_t completions_head_ = 0;
     std::size_t completions_size_ = 0;
 
     TaskTable tasks_;
-    std::span<std::byte> probe_data_;                  // Data-in of the probe.
-    FixedVector<Connection*, kConnectionsMax> conns_;  // In the region, from start to end.
+    std::span<std::byte> probe_data_;  // Data-in of the probe.
+    FixedVector<Connection*, EngineLimits::kConnectionsMax>
+        conns_;  // In the region, from start to end.
     CommandWindow window_;
     NegotiatedParameters
         agreed_{};  // Of the session; what each connection has of its own is there.
     scsi::ProbeMachine probe_;
     PortalChoice portal_;
+    Portal session_portal_{};  // Where the leading connection went; added ones go there, too.
+    Tsih tsih_{};
 
     Stage stage_ = Stage::Idle;
     AfterLeaving after_leaving_ = AfterLeaving::Reconnect;
@@ -287,6 +302,8 @@ private:
     Rung rung_ = Rung::None;
     bool rung_unsent_ = false;    // The request of the rung waits to go out.
     bool is_fence_rung_ = false;  // The unit reset is the fence, not the ladder.
+    std::uint8_t rung_conn_ = 0;  // Where the request of the rung goes out.
+    std::uint8_t aborted_conn_ = 0;
     Itt rung_itt_{};
     Itt aborted_itt_{};
     CmdSn aborted_cmd_sn_;
@@ -296,6 +313,7 @@ private:
     bool is_attention_due_ = false;  // Our own reset: the next unit attention tells nothing new.
     bool is_md5_only_ = false;       // A target choked on the list of CHAP algorithms.
     bool is_other_device_ = false;
+    bool is_single_ = false;        // The target takes no second connection, whatever it agreed to.
     bool is_failing_fast_ = false;  // The replacement time has passed.
     bool is_long_flush_ = false;    // SYNCHRONIZE CACHE (10) was refused.
     bool is_write_lost_ = false;    // Deferred sense told of it; the next flush fails.

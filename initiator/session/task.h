@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/time.h"
+#include "initiator/engine.h"
 #include "initiator/pdu/initiator_pdu.h"
 #include "initiator/pdu/types.h"
 #include "initiator/request.h"
@@ -139,17 +140,32 @@ public:
 
     [[nodiscard]] std::uint32_t sent_count() const noexcept { return sent_count_; }
 
+    /// From now on commands may also go out on this connection.
+    void use_connection(std::uint8_t conn) noexcept {
+        HF_ASSERT(conn < kConnectionsMax);
+        usable_ |= 1U << conn;
+    }
+    /// Whatever waits goes out on the leading connection, and so does what comes.
+    void use_leading_only() noexcept;
+
     TaskList ready;
     TaskList sent_short;    ///< In the order of sent_at.
     TaskList sent_patient;  ///< The same, for commands with the long time-out.
     TaskList resting;
 
 private:
+    static constexpr std::uint8_t kConnectionsMax = EngineLimits::kConnectionsMax;
+
     void unlink(Task& task) noexcept;
+    /// Shortest queue first: chosen when a command begins to wait, so that no connection waits for
+    /// another one.
+    void choose_connection(Task& task) noexcept;
 
     std::span<Task> tasks_;
     std::uint16_t depth_;
     std::uint32_t sent_count_ = 0;
+    std::uint32_t usable_ = 1;                           // A bit for each connection.
+    std::array<std::uint16_t, kConnectionsMax> load_{};  // Commands of each that wait or are out.
 };
 
 }  // namespace holdfast::initiator

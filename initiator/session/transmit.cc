@@ -18,7 +18,6 @@ constexpr std::size_t kGatherBytesMax = 512 * 1024;
 constexpr std::uint32_t kWordMask = ~3U;
 /// The data-out of WRITE SAME: one block.
 constexpr std::array<std::byte, 4096> kZeroes{};
-constexpr Cid kCid{0};
 
 bool is_patient(const Task& task) noexcept {
     return task.part == TaskPart::CacheFlush || task.request.kind == RequestKind::Flush ||
@@ -84,7 +83,7 @@ bool Session::put_control(Connection& conn, Instant now) noexcept {
     } else if (conn.state == ConnState::InLogout) {
         if (!conn.is_logout_unsent) return false;
         put_logout(conn);
-    } else if (rung_unsent_) {
+    } else if (rung_unsent_ && rung_conn_ == conn.index.raw()) {
         rung_unsent_ = false;
         ++counters_.tmf_sent;
         write(conn.ring.next_header(), TaskManagementHeader{.function = function_of(rung_),
@@ -116,7 +115,7 @@ void Session::put_logout(Connection& conn) noexcept {
     conn.logout_itt = next_auxiliary_itt(kLogoutSlot);
     write(conn.ring.next_header(), LogoutRequestHeader{.reason = LogoutReason::CloseSession,
                                                        .itt = conn.logout_itt,
-                                                       .cid = kCid,
+                                                       .cid = cid_of(conn),
                                                        .cmd_sn = window_.current(),
                                                        .expected_stat_sn = acknowledged(conn)});
 }
@@ -167,8 +166,10 @@ bool Session::may_send(const Connection& conn, const Task& task) const noexcept 
 
 bool Session::put_command(Connection& conn, Instant now) noexcept {
     if (tasks_.ready.empty() || !conn.out_queue.empty()) return false;
-    Task& task = tasks_.ready.front();
-    if (!may_send(conn, task)) return false;
+    const auto is_its = [&](const Task& waiting) { return waiting.conn == conn.index.raw(); };
+    const auto found = std::ranges::find_if(tasks_.ready, is_its);
+    if (found == tasks_.ready.end() || !may_send(conn, *found)) return false;
+    Task& task = *found;
     ScsiCommandHeader header{};
     header.lun = config_.lun;
     prepare(task, header);
@@ -182,7 +183,6 @@ bool Session::put_command(Connection& conn, Instant now) noexcept {
         }
         unsolicited = agreed_.initial_r2t ? immediate : std::min(agreed_.first_burst_bytes, total);
     }
-    task.conn = conn.index.raw();
     task.is_patient = is_patient(task);
     task.timed_out = false;
     task.sent_at = now;

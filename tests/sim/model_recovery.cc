@@ -58,7 +58,7 @@ void ModelTarget::forget_acknowledged(Conn& conn) {
 }
 
 void ModelTarget::resend(Conn& conn, Pdu pdu) {
-    pdu.put(28, 4, conn.expected_cmd_sn).put(32, 4, conn.max_cmd_sn);
+    pdu.put(28, 4, conn.session->expected_cmd_sn).put(32, 4, conn.session->max_cmd_sn);
     if (strikes(faults.lose)) return;
     put_on_wire(conn, pdu);
 }

@@ -63,6 +63,7 @@ void ModelTarget::complain(const std::string& what) {
 void ModelTarget::lost(int conn) {
     if (!conns_.contains(conn)) return;
     conns_.at(conn).is_alive = false;
+    if (conns_.at(conn).session) conns_.at(conn).session->conns.erase(conn);
     // What lacks data can never be executed any more.
     std::erase_if(commands_, [&](const auto& item) {
         return item.second.conn == conn && item.second.run_at == kNever;
@@ -72,6 +73,7 @@ void ModelTarget::lost(int conn) {
 void ModelTarget::restart() {
     commands_.clear();
     for (auto& [id, conn] : conns_) conn.is_alive = false;
+    sessions_.clear();
 }
 
 Bytes ModelTarget::take_output(int conn) {
@@ -115,13 +117,18 @@ bool ModelTarget::check_numbers(Conn& conn, const Pdu& pdu) {
     conn.last_ack = ack;
     forget_acknowledged(conn);
     if (pdu.opcode() == kDataOut || pdu.opcode() == kSnack) return true;
+    const bool is_alone = !conn.session->is_split;
     if (pdu.is_immediate()) {
-        if (is_after(conn.expected_cmd_sn, pdu.cmd_sn())) complain("immediate CmdSN too low");
+        const bool is_low = is_after(conn.session->expected_cmd_sn, pdu.cmd_sn());
+        if (is_low && is_alone) complain("immediate CmdSN too low");
         return true;
     }
-    if (pdu.cmd_sn() != conn.expected_cmd_sn) complain("CmdSN is not the next one");
-    if (is_after(pdu.cmd_sn(), conn.max_cmd_sn)) complain("CmdSN beyond the window");
-    return pdu.cmd_sn() == conn.expected_cmd_sn;
+    if (pdu.cmd_sn() != conn.session->expected_cmd_sn && is_alone) {
+        complain("CmdSN is not the next one");
+        return false;
+    }
+    if (is_after(pdu.cmd_sn(), conn.session->max_cmd_sn)) complain("CmdSN beyond the window");
+    return !is_after(conn.session->expected_cmd_sn, pdu.cmd_sn());
 }
 
 void ModelTarget::on_pdu(int id, Micros now, const Pdu& pdu) {
@@ -129,27 +136,21 @@ void ModelTarget::on_pdu(int id, Micros now, const Pdu& pdu) {
     if (pdu.opcode() == kLogin) return on_login(id, pdu);
     if (!conn.is_full) return complain("PDU before login is over");
     if (!check_numbers(conn, pdu)) return;
-    switch (pdu.opcode()) {
-    case kCommand: return on_command(id, now, pdu);
-    case kDataOut: return on_data_out(id, now, pdu);
-    case kTaskRequest: return on_management(id, pdu);
-    case kNopOut: return on_nop_out(id, pdu);
-    case kLogout: return on_logout(id, pdu);
-    case kSnack: return on_snack(id, pdu);
-    default: complain("unexpected opcode");
-    }
+    const auto session = conn.session;
+    if (!is_in_turn(id, now, pdu)) return;
+    take_pdu(id, now, pdu);
+    take_turns(session, now);
 }
 
 void ModelTarget::on_login(int id, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
     if (conn.is_full) return complain("login after login");
-    conn.expected_cmd_sn = pdu.cmd_sn();
-    conn.max_cmd_sn = pdu.cmd_sn() + 1;
+    const bool is_full_up = !conn.session && !join_session(id, pdu);
     LoginAnswer answer = answer_login(pdu, parameters_, conn.agreed);
-    const bool is_refused = strikes(faults.login_busy);
+    const bool is_refused = is_full_up || strikes(faults.login_busy);
     const bool is_redirected = !is_refused && strikes(faults.redirect);
     if (is_refused || is_redirected) {
-        answer.response.put(36, 2, is_refused ? 0x0301 : 0x0101);
+        answer.response.put(36, 2, is_full_up ? 0x0206 : (is_refused ? 0x0301 : 0x0101));
         answer.response.bhs[1] = 0;
         answer.response.data.clear();
         if (is_redirected) {
@@ -158,8 +159,10 @@ void ModelTarget::on_login(int id, const Pdu& pdu) {
         conn.wants_close = true;
         answer.is_last = false;
     }
+    if (answer.is_last) answer.response.put(14, 2, conn.session->tsih);
     send(conn, answer.response, true);
     if (!answer.is_last) return;
+    if (pdu.get(14, 2) == 0) conn.session->agreed = conn.agreed;
     conn.is_full = true;
     conn.last_ack = conn.stat_sn;
     conn.in.digests = conn.agreed.digests;
@@ -168,7 +171,7 @@ void ModelTarget::on_login(int id, const Pdu& pdu) {
 bool ModelTarget::fault_instead(int id, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
     if (strikes(faults.reject)) {
-        --conn.expected_cmd_sn;
+        --conn.session->expected_cmd_sn;
         send_reject(conn, pdu, random_.one_in(2) ? 0x04 : 0x09);
         conn.wants_close = true;
         return true;
@@ -192,7 +195,7 @@ bool ModelTarget::fault_instead(int id, const Pdu& pdu) {
 
 void ModelTarget::on_command(int id, Micros now, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
-    if (!pdu.is_immediate()) ++conn.expected_cmd_sn;
+    if (!pdu.is_immediate()) ++conn.session->expected_cmd_sn;
     const bool is_write = (pdu.bhs[1] & 0x20) != 0;
     const std::uint32_t total = pdu.u32(20);
     const auto immediate = static_cast<std::uint32_t>(pdu.data.size());
@@ -265,7 +268,15 @@ void ModelTarget::on_data_out(int id, Micros now, const Pdu& pdu) {
         return item.second.conn == id && item.second.pdu.itt() == pdu.itt() &&
                item.second.run_at == kNever;
     });
-    if (found == commands_.end()) return;  // Of a command that has been answered.
+    if (found == commands_.end()) {  // Of a command that has been answered, or stray.
+        const bool is_stray = std::ranges::any_of(commands_, [&](const auto& item) {
+            const Command& other = item.second;
+            return other.pdu.itt() == pdu.itt() && other.run_at == kNever && other.conn != id &&
+                   conns_.at(other.conn).session == conns_.at(id).session;
+        });
+        if (is_stray) complain("Data-Out over another connection than its command's");
+        return;
+    }
     Command& command = found->second;
     if (discards(id, now, command, pdu)) return;
     const auto bytes = static_cast<std::uint32_t>(pdu.data.size());
@@ -307,7 +318,7 @@ void ModelTarget::on_management(int id, const Pdu& pdu) {
 void ModelTarget::on_nop_out(int id, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
     if (pdu.itt() == kNone) return;
-    if (!pdu.is_immediate()) ++conn.expected_cmd_sn;
+    if (!pdu.is_immediate()) ++conn.session->expected_cmd_sn;
     Pdu answer;
     answer.bhs[0] = kNopIn;
     answer.bhs[1] = 0x80;
@@ -324,8 +335,10 @@ void ModelTarget::on_logout(int id, const Pdu& pdu) {
     answer.bhs[1] = 0x80;
     answer.put(16, 4, pdu.itt());
     send(conn, answer, true);
-    conn.wants_close = true;
-    std::erase_if(commands_, [&](const auto& item) { return item.second.conn == id; });
+    for (const int other : conn.session->conns) {
+        conns_.at(other).wants_close = true;
+        std::erase_if(commands_, [&](const auto& item) { return item.second.conn == other; });
+    }
 }
 
 Bytes ModelTarget::unit_data(const Pdu& pdu) const {
@@ -470,9 +483,9 @@ void ModelTarget::send(Conn& conn, Pdu pdu, bool is_counted) {
     const std::uint32_t wrong = conn.is_full && strikes(faults.violation) ? 3 : 0;
     pdu.put(24, 4, conn.stat_sn + wrong);
     if (is_counted) ++conn.stat_sn;
-    const std::uint32_t max = conn.expected_cmd_sn + window - 1;
-    if (is_after(max, conn.max_cmd_sn)) conn.max_cmd_sn = max;
-    pdu.put(28, 4, conn.expected_cmd_sn).put(32, 4, conn.max_cmd_sn);
+    const std::uint32_t max = conn.session->expected_cmd_sn + window - 1;
+    if (is_after(max, conn.session->max_cmd_sn)) conn.session->max_cmd_sn = max;
+    pdu.put(28, 4, conn.session->expected_cmd_sn).put(32, 4, conn.session->max_cmd_sn);
     if (wrong != 0) conn.has_lied = true;
     keep(conn, pdu, is_counted);
     const bool may_lose =

@@ -10,8 +10,11 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -44,6 +47,7 @@ struct TargetFaults {
     std::uint64_t async = 0;            ///< A logout request or a drop, per command.
     std::uint64_t login_busy = 0;       ///< Login refused with 0301.
     std::uint64_t redirect = 0;         ///< Login redirected to itself.
+    std::uint64_t split_session = 0;    ///< A login that adds a connection opens a new session.
     std::uint64_t deaf_management = 0;  ///< A task management request is not answered.
     std::uint64_t refuse_management = 0;
     Micros hold_max = 60'000'000;
@@ -96,6 +100,24 @@ public:
     [[nodiscard]] std::uint64_t late_executions() const { return late_executions_; }
 
 private:
+    /// A numbered PDU that came before its turn, over another connection than those before it, with
+    /// the unsolicited data that follows it.
+    struct Early {
+        int conn = 0;
+        Pdu pdu;
+        std::vector<Pdu> data;
+    };
+    /// What the connections of a session share.
+    struct Shared {
+        std::uint16_t tsih = 0;
+        std::uint32_t expected_cmd_sn = 0;
+        std::uint32_t max_cmd_sn = 0;
+        Agreed agreed;
+        std::set<int> conns;
+        bool is_split = false;  // Has had several connections: commands may come in any order.
+        std::map<std::uint32_t, Early> early;         // By CmdSN.
+        std::vector<std::pair<int, Pdu>> management;  // Waits for the commands before it.
+    };
     struct Conn {
         bool is_alive = true;
         bool is_full = false;
@@ -105,9 +127,8 @@ private:
         Bytes out;
         Agreed agreed;
         std::uint32_t stat_sn = 0;
-        std::uint32_t expected_cmd_sn = 0;
-        std::uint32_t max_cmd_sn = 0;
         std::uint32_t last_ack = 0;
+        std::shared_ptr<Shared> session;
         bool has_lied = false;                           // Wrong numbers: no complaints about them.
         std::vector<Pdu> statuses;                       // Level 1: sent, not acknowledged.
         std::map<std::uint32_t, std::vector<Pdu>> data;  // The same for Data-In and R2T, by ITT.
@@ -130,6 +151,12 @@ private:
     void complain(const std::string& what);
     void on_pdu(int id, Micros now, const Pdu& pdu);
     void on_login(int id, const Pdu& pdu);
+    // model_session.cc
+    /// False: this session takes no further connection.
+    [[nodiscard]] bool join_session(int id, const Pdu& pdu);
+    [[nodiscard]] bool is_in_turn(int id, Micros now, const Pdu& pdu);
+    void take_turns(const std::shared_ptr<Shared>& session, Micros now);
+    void take_pdu(int id, Micros now, const Pdu& pdu);
     void on_command(int id, Micros now, const Pdu& pdu);
     void on_data_out(int id, Micros now, const Pdu& pdu);
     void on_management(int id, const Pdu& pdu);
@@ -161,6 +188,8 @@ private:
     Disk& disk_;
     TargetParameters parameters_;
     std::map<int, Conn> conns_;
+    std::map<std::uint16_t, std::weak_ptr<Shared>> sessions_;
+    std::uint16_t next_tsih_ = 1;
     std::map<std::uint64_t, Command> commands_;  // By arrival.
     int next_conn_ = 1;
     std::uint64_t next_command_ = 1;

@@ -49,7 +49,7 @@ std::string answer_key(const std::string& key, const std::string& offer,
     if (key == "MaxBurstLength") return least(ours.max_burst_bytes, agreed.max_burst_bytes);
     if (key == "FirstBurstLength") return least(ours.first_burst_bytes, agreed.first_burst_bytes);
     if (key == "MaxOutstandingR2T") return least(ours.max_r2t, agreed.max_r2t);
-    if (key == "MaxConnections") return "1";
+    if (key == "MaxConnections") return least(ours.max_connections, agreed.max_connections);
     if (key == "ErrorRecoveryLevel") {
         return least(ours.error_recovery_level, agreed.error_recovery_level);
     }

@@ -113,6 +113,7 @@ struct TargetParameters {
     bool data_in_order = true;  ///< False: as far as the initiator agrees.
     std::uint16_t time2wait_s = 0;
     std::uint8_t error_recovery_level = 0;
+    std::uint16_t max_connections = 1;
 };
 
 /// What holds after the login, seen from the target.
@@ -127,6 +128,7 @@ struct Agreed {
     bool pdu_in_order = true;
     bool sequence_in_order = true;
     std::uint8_t error_recovery_level = 0;
+    std::uint16_t max_connections = 1;
 };
 
 /// Answers one Login Request: the response without StatSN and window. `agreed` is updated with

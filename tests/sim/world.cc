@@ -44,7 +44,7 @@ World::World(std::uint64_t seed, bool is_traced)
 void World::make_engine() {
     const EngineLimits limits{.depth = depth_,
                               .request_bytes_max = request_blocks_max_ * kSimBlockBytes,
-                              .connections = 1,
+                              .connections = connections_,
                               .stage_bytes = 4096};
     reserve::MemoryPlan plan;
     Engine::add_to_plan(plan, limits);
@@ -67,7 +67,9 @@ void World::stop_engine() {
 /// were out come again once it is ready.
 void World::kill_process() {
     trace("killed");
-    drop_link();
+    for (auto& link : links_) {
+        if (link) drop_link(*link);
+    }
     engine_.reset();
     config_.takes_over_device = true;
     make_engine();
@@ -87,6 +89,7 @@ void World::choose_life() {
     const auto dice = [this](std::uint64_t bound) { return random_.below(bound); };
     depth_ = static_cast<std::uint16_t>(1 + dice(12));
     request_goal_ = 60 + dice(120);
+    connections_ = static_cast<std::uint8_t>(dice(2) == 0 ? 1 : 2 + dice(3));
     config_.initiator_name.assign_cut("iqn.2026-01.sim:initiator");
     config_.target_name.assign_cut("iqn.2026-01.sim:target");
     initiator::Portal portal;
@@ -118,6 +121,7 @@ void World::choose_life() {
         std::min(parameters_.max_burst_bytes, static_cast<std::uint32_t>(512 << dice(4)));
     parameters_.initial_r2t = dice(2) == 0;
     parameters_.immediate_data = dice(3) != 0;
+    parameters_.max_connections = static_cast<std::uint16_t>(1 + dice(4));
     parameters_.error_recovery_level = static_cast<std::uint8_t>(dice(2));
     config_.wish.error_recovery_level = static_cast<std::uint8_t>(dice(3) == 0 ? 0 : 1);
     faults_until_ = now_ + static_cast<Micros>(dice(90)) * kSecond;
@@ -140,6 +144,7 @@ void World::choose_life() {
     faults_.async = rate(80);
     faults_.login_busy = rate(5);
     faults_.redirect = rate(4);
+    faults_.split_session = rate(3);
     faults_.deaf_management = rate(3);
     faults_.refuse_management = rate(3);
     // Where the fence is a wait, nothing may linger longer than that.
@@ -176,11 +181,12 @@ void World::maybe_fault() {
         link_up_at_ = now_ + static_cast<Micros>(random_.below(12 * kSecond));
         trace("link down");
         // TCP would send again what is lost; here the connection never delivers anything more.
-        if (link_) {
-            link_->has_gap = true;
-            link_->to_us.clear();
-            link_->to_target.clear();
-            if (link_->is_up) link_->peer_closed_at = link_up_at_ + kSecond;
+        for (auto& link : links_) {
+            if (!link) continue;
+            link->has_gap = true;
+            link->to_us.clear();
+            link->to_target.clear();
+            if (link->is_up) link->peer_closed_at = link_up_at_ + kSecond;
         }
     } else if (dice == 1) {
         trace("target restarts");
@@ -193,12 +199,14 @@ void World::maybe_fault() {
         target_->restart();
         target_->is_up = false;
         restart_done_at_ = now_ + static_cast<Micros>(random_.below(6 * kSecond));
-        if (link_ && link_->is_up) {
-            link_->is_dead_for_target = true;
-            link_->peer_closed_at = now_ + delay();
+        for (auto& link : links_) {
+            if (!link || !link->is_up) continue;
+            link->is_dead_for_target = true;
+            link->peer_closed_at = now_ + delay();
         }
     } else if (dice <= 3) {
-        if (link_ && link_->is_up) link_->peer_closed_at = now_ + delay();
+        auto& link = links_.at(random_.below(connections_));
+        if (link && link->is_up) link->peer_closed_at = now_ + delay();
         trace("cut");
     } else if (dice == 5) {
         if (has_device_ && !is_stopping_) kill_process();
@@ -250,14 +258,15 @@ void World::turn() {
     while (const auto order = polled(&Engine::poll_order)) {
         trace("order " + std::to_string(int(order->kind)));
         mix(static_cast<std::uint64_t>(order->kind));
-        if (order->kind == OrderKind::Connect) open_link();
+        if (order->kind == OrderKind::Connect) open_link(order->conn);
         if (order->kind == OrderKind::DeviceReady) on_device_ready();
         if (order->kind == OrderKind::Stopped) is_over_ = true;
         if (order->kind == OrderKind::GaveUp) is_over_ = true;
         const bool is_leaving = order->kind == OrderKind::Reset || order->kind == OrderKind::Close;
-        if (is_leaving && link_) {
-            link_->is_leaving = true;
-            link_->gone_at = now_ + delay();
+        auto& link = links_.at(order->conn.raw());
+        if (is_leaving && link) {
+            link->is_leaving = true;
+            link->gone_at = now_ + delay();
         }
     }
     while (const auto notice = polled(&Engine::poll_notice)) {

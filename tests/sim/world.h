@@ -65,6 +65,7 @@ struct Chunk {
 };
 /// One transport connection, from Connect to transport_lost.
 struct Link {
+    initiator::ConnIndex index{};
     int conn = 0;  ///< At the target; 0: it never got there.
     std::deque<Chunk> to_target;
     std::deque<Chunk> to_us;
@@ -78,6 +79,11 @@ struct Link {
     bool is_leaving = false;
     bool has_gap = false;                  ///< Bytes were lost: nothing can be delivered any more.
     std::uint64_t cut_after = UINT64_MAX;  ///< Bytes to the target until the cut.
+    // What the engine has lent, and when the transport gets to it.
+    std::vector<std::span<const std::byte>> tx_lent;
+    std::vector<std::span<std::byte>> rx_lent;
+    Micros tx_at = kNever;
+    Micros rx_at = kNever;
 };
 /// A request that is out, or was last.
 struct Job {
@@ -120,16 +126,19 @@ private:
     void trace(const std::string& what) const;
 
     // The wire, link.cc.
-    void open_link();
+    void open_link(initiator::ConnIndex index);
     void move_wire();
-    void deliver_to_target();
-    void deliver_to_us();
-    void take_tx();
-    void fill_rx();
-    void end_link();
-    void drop_link();
+    void move_link(Link& link);
+    void deliver_to_target(Link& link);
+    void deliver_to_us(Link& link);
+    void take_tx(Link& link);
+    void fill_rx(Link& link);
+    void end_link(Link& link);
+    void drop_link(Link& link);
     void lend_spans();
-    void cut_for_target();
+    void lend_spans_of(Link& link);
+    void cut_for_target(Link& link);
+    [[nodiscard]] Micros next_event_of(const Link& link) const;
     [[nodiscard]] Micros next_wire_event() const;
     [[nodiscard]] Micros delay();
 
@@ -156,6 +165,7 @@ private:
     std::string failure_;
 
     std::uint16_t depth_ = 8;
+    std::uint8_t connections_ = 1;
     std::uint32_t request_blocks_max_ = 8;
     initiator::SessionConfig config_;
     TargetParameters parameters_;
@@ -167,11 +177,7 @@ private:
     std::optional<reserve::Region> region_;
     std::optional<initiator::Engine> engine_;
 
-    std::optional<Link> link_;
-    std::vector<std::span<const std::byte>> tx_lent_;
-    std::vector<std::span<std::byte>> rx_lent_;
-    Micros tx_at_ = kNever;
-    Micros rx_at_ = kNever;
+    std::array<std::optional<Link>, initiator::EngineLimits::kConnectionsMax> links_;
     Micros wire_free_at_ = 0;  ///< The path is first in, first out, over all connections.
     bool is_link_down_ = false;
     bool is_half_open_ = false;

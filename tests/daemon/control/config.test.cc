@@ -57,7 +57,7 @@ TEST(Config, EveryKeyIsTaken) {
         "password_file = \"/p\"\nmutual_user = \"m\"\nmutual_password_file = \"/q\"\n"
         "chap_md5_only = true\nexport = \"nbd\"\nnbd_socket = \"/run/n\"\nread_only = true\n"
         "shared = true\nslot = 2\nauto = false\nforce_tier = true\nwithout_lockdown = true\n"
-        "keep_kernel_reserve = true\nrequest_size = \"64KiB\"\nconnections = 1\n"
+        "keep_kernel_reserve = true\nrequest_size = \"64KiB\"\nconnections = 2\n"
         "send_buffer = 65536\nreceive_buffer = \"1MiB\"\ntier = \"C\"\n"
         "header_digest = \"require\"\ndata_digest = \"never\"\nublk_id = 4\n"
         "[attachment.a.timers]\nreplacement = \"forever\"\nnop_interval = \"500ms\"\n"
@@ -81,7 +81,7 @@ TEST(Config, EveryKeyIsTaken) {
     EXPECT_EQ(a.tuning.depth, 7) << "from [profile.data]";
     EXPECT_EQ(a.tuning.timers.command, Duration::from_s(9));
     EXPECT_EQ(a.tuning.request_bytes, 65536U);
-    EXPECT_EQ(a.tuning.connections, 1);
+    EXPECT_EQ(a.tuning.connections, 2);
     EXPECT_EQ(a.tuning.socket.receive_bytes, 1U << 20);
     EXPECT_EQ(a.tuning.timers.replacement, Duration::max());
     EXPECT_EQ(a.tuning.timers.nop_interval, Duration::from_ms(500));
@@ -118,7 +118,7 @@ TEST(Config, EveryMistakeNamesItsLineAndTheRemedy) {
         {attachment("depth = 200\n"), "file:1:", "at most 128"},
         {attachment("request_size = 5000\n"), "file:3:", "a multiple of 4096"},
         {attachment("request_size = \"9MiB\"\n"), "file:3:", "4194304"},
-        {attachment("connections = 2\n"), "file:3:", "from 1 to 1"},
+        {attachment("connections = 9\n"), "file:3:", "from 1 to 8"},
         {attachment("profile = \"fast\"\n"), "file:3:", "\"multipath\""},
         {attachment("export = \"scsi\"\n"), "file:3:", "\"ublk\" or \"nbd\""},
         {attachment("export = \"nbd\"\n"), "file:1:", "needs nbd_socket"},

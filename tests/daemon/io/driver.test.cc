@@ -18,10 +18,11 @@ constexpr std::uint16_t kPort = 13360;
 
 class DriverTest : public testing::Test {
 protected:
-    void open(const RamTarget& target, std::uint16_t depth = 8) {
+    void open(const RamTarget& target, std::uint8_t connections = 1) {
         DriverConfig config;
         config.session = target.session();
-        config.limits.depth = depth;
+        config.limits.depth = 8;
+        config.limits.connections = connections;
         ASSERT_TRUE(driver_.open(config).has_value());
         driver_.start();
         run_while([this] { return driver_.state() == DriverState::Opening; });
@@ -96,6 +97,37 @@ TEST_F(DriverTest, TargetThatComesBackIsUsedAgain) {
         EXPECT_EQ(finish_one(), Outcome::Done);
     }
     EXPECT_GE(driver_.engine_counters().sessions_established, 4U);
+}
+
+// Goal: several connections carry one session over real sockets, and come back after its loss.
+// Rows: MCS-04
+TEST_F(DriverTest, SeveralConnectionsShareTheWork) {
+    RamTarget target{kPort + 4, "id=0,size=64M,cache=on", 4};
+    open(target, 4);
+    ASSERT_EQ(driver_.state(), DriverState::Ready);
+    for (int round = 0; round < 2; ++round) {
+        run_while([this] { return driver_.engine_counters().connections < 4; });
+        for (const RequestKind kind : {RequestKind::Write, RequestKind::Read}) {
+            for (std::uint16_t tag = 0; tag < 8; ++tag) {
+                const auto data = driver_.buffer(tag).first(65536);
+                std::memset(data.data(), kind == RequestKind::Write ? tag + 1 : 0, data.size());
+                ASSERT_EQ(driver_.submit({.tag = tag,
+                                          .kind = kind,
+                                          .lba = Lba{tag * 128U},
+                                          .blocks = BlockCount{128},
+                                          .data = data}),
+                          initiator::Submitted::Accepted);
+            }
+            for (int i = 0; i < 8; ++i) ASSERT_EQ(finish_one(), Outcome::Done);
+        }
+        for (std::uint16_t tag = 0; tag < 8; ++tag) {
+            const auto data = driver_.buffer(tag).first(65536);
+            for (const std::byte byte : data) ASSERT_EQ(std::to_integer<int>(byte), tag + 1);
+        }
+        target.stop();
+        target.start();
+        run_while([this] { return driver_.engine_counters().sessions_established < 2; });
+    }
 }
 
 // Goal: a portal where nobody listens ends in GaveUp, with the reason as the last notice.

@@ -22,8 +22,9 @@ inline constexpr const char* kTestIqn = "iqn.2026-01.test.holdfast:io";
 /// Starts the program and waits until it is ready; ends it with the object.
 class RamTarget {
 public:
-    explicit RamTarget(std::uint16_t port, std::string lun = "id=0,size=64M,cache=on")
-        : port_(port), lun_(std::move(lun)) {
+    explicit RamTarget(std::uint16_t port, std::string lun = "id=0,size=64M,cache=on",
+                       int max_connections = 1)
+        : port_(port), lun_(std::move(lun)), max_connections_(std::to_string(max_connections)) {
         start();
     }
     RamTarget(const RamTarget&) = delete;
@@ -67,12 +68,14 @@ private:
         const std::string listen = "127.0.0.1:" + std::to_string(port_);
         const std::string fd = std::to_string(ready);
         ::execl(program.c_str(), "holdfast-target", "--iqn", kTestIqn, "--listen", listen.c_str(),
-                "--lun", lun_.c_str(), "--ready-fd", fd.c_str(), nullptr);
+                "--lun", lun_.c_str(), "--max-connections", max_connections_.c_str(), "--ready-fd",
+                fd.c_str(), nullptr);
         ::_exit(127);
     }
 
     std::uint16_t port_;
     std::string lun_;
+    std::string max_connections_;
     pid_t pid_ = 0;
 };
 

@@ -53,7 +53,6 @@ std::vector<Breakage> breakages() {
         {RequestBytes, [](AttachSpec& s) { s.limits.request_bytes_max = 4095; }},
         {RequestBytes, [](AttachSpec& s) { s.limits.request_bytes_max = 8U << 20; }},
         {Connections, [](AttachSpec& s) { s.limits.connections = 0; }},
-        {Connections, [](AttachSpec& s) { s.limits.connections = 2; }},
         {Connections, [](AttachSpec& s) { s.limits.connections = 9; }},
         {StageBytes, [](AttachSpec& s) { s.limits.stage_bytes = 0; }},
         {DataBytes,

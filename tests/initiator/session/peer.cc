@@ -106,6 +106,7 @@ void Peer::take_orders() {
     while (const auto order = engine_->poll_order()) {
         if (order->kind == OrderKind::Connect) last_portal = order->portal;
         orders_.push_back(order->kind);
+        orders_seen.push_back(*order);
     }
     while (const auto notice = engine_->poll_notice()) notices_.push_back(*notice);
 }

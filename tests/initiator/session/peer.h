@@ -125,6 +125,7 @@ public:
     std::size_t send_chunk = 1 << 20;   ///< Bytes of one send.
     Portal last_portal{};
     std::vector<Pdu> login_requests;
+    std::vector<Order> orders_seen;  ///< Every order, with its connection.
 
 private:
     void take_orders();
