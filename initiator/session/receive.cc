@@ -42,7 +42,9 @@ void Session::rx_filled(Instant now, std::size_t bytes) noexcept {
 
 void Session::take_in(Instant now) noexcept {
     while (stage_ == Stage::LoggingIn || is_full_feature()) {
-        switch (framer_.next()) {
+        const Framed framed = framer_.next();
+        record(framed);
+        switch (framed) {
         case Framed::NeedsBytes: return;
         case Framed::Header: on_header(now); break;
         case Framed::Pdu: on_pdu(now); break;
@@ -61,6 +63,15 @@ void Session::take_in(Instant now) noexcept {
         case Framed::Violation: return on_violation(now, framer_.violation());
         }
     }
+}
+
+/// Each header once, when it is whole.
+void Session::record(Framed framed) noexcept {
+    using Judged = Recorder::Judged;
+    if (framed == Framed::Header)
+        return recorder_.on_received(kConn, framer_.header(), digests_, Judged::Good);
+    if (framed == Framed::HeaderDigestWrong || framed == Framed::Violation)
+        recorder_.on_received(kConn, framer_.header(), digests_, Judged::Broken);
 }
 
 void Session::on_violation(Instant now, Violation violation) noexcept {

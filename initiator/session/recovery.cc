@@ -10,6 +10,7 @@ namespace holdfast::initiator {
 void Session::conn_event(ConnEvent event) noexcept {
     const auto step_taken = step(conn_, event);
     HF_ASSERT(step_taken.has_value());  // What peers can cause is checked before.
+    recorder_.on_step(kConn, conn_, *step_taken, event);
     conn_ = step_taken->to;
     if (conn_ == ConnState::CleanupWait) {
         // The next connection is another instance; this one goes through the cleanup diagram.
@@ -21,12 +22,14 @@ void Session::conn_event(ConnEvent event) noexcept {
 void Session::cleanup_event(CleanupEvent event) noexcept {
     const auto step_taken = step(cleanup_, event);
     HF_ASSERT(step_taken.has_value());
+    recorder_.on_step(kConn, cleanup_, *step_taken, event);
     cleanup_ = step_taken->to;
 }
 
 void Session::session_event(SessionEvent event) noexcept {
     const auto step_taken = step(session_, event);
     HF_ASSERT(step_taken.has_value());
+    recorder_.on_step(session_, *step_taken, event);
     session_ = step_taken->to;
 }
 

@@ -23,6 +23,7 @@
 #include "initiator/engine.h"
 #include "initiator/login/login.h"
 #include "initiator/pdu/target_pdu.h"
+#include "initiator/recorder.h"
 #include "initiator/scsi/probe_machine.h"
 #include "initiator/session/command_window.h"
 #include "initiator/session/conn_fsm.h"
@@ -57,8 +58,8 @@ struct Deadlines {
 class Session {
 public:
     static void add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept;
-    Session(const SessionConfig& config, const EngineLimits& limits,
-            reserve::Region& region) noexcept;
+    Session(const SessionConfig& config, const EngineLimits& limits, reserve::Region& region,
+            Recorder& recorder) noexcept;
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
@@ -145,6 +146,7 @@ private:
 
     // receive.cc
     void take_in(Instant now) noexcept;
+    void record(Framed framed) noexcept;
     void on_header(Instant now) noexcept;
     [[nodiscard]] std::optional<Violation> place_data_in() noexcept;
     void on_pdu(Instant now) noexcept;
@@ -221,9 +223,12 @@ private:
     static constexpr std::uint16_t kPingSlot = 0xfff1;
     static constexpr std::uint16_t kManagementSlot = 0xfff2;
     static constexpr std::uint16_t kLogoutSlot = 0xfff3;
+    /// The only connection, for the recorder.
+    static constexpr std::uint8_t kConn = 0;
 
     const SessionConfig config_;
     const EngineLimits limits_;
+    Recorder& recorder_;
     DeviceFacts facts_{};
     EngineCounters counters_{};
     Deadlines deadlines_{};

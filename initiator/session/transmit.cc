@@ -45,13 +45,14 @@ void Session::tx_sent(Instant now, std::size_t bytes) noexcept {
 
 void Session::gather(Instant now) noexcept {
     while (ring_.has_room() && ring_.waiting_bytes() < kGatherBytesMax) {
+        bool is_put = false;
         if (stage_ == Stage::LoggingIn) {
-            if (!put_login()) return;
-            continue;
+            is_put = put_login();
+        } else if (is_full_feature()) {
+            is_put = put_control(now) || put_data_out() || put_command(now);
         }
-        if (!is_full_feature()) return;
-        if (put_control(now) || put_data_out() || put_command(now)) continue;
-        return;
+        if (!is_put) return;
+        recorder_.on_sent(kConn, ring_.newest_header(), digests_);
     }
 }
 
