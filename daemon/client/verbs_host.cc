@@ -71,7 +71,7 @@ reserve::MemoryPlan process_plan(const AttachSpec& spec) {
     Driver::add_to_plan(plan, config);
     if (spec.exported.kind == ExportKind::Nbd)
         plan.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
-    plan.add_objects<SharedArea>("status and log", 1, "shared with holdfast-control");
+    add_shared_area_to_plan(plan, spec);
     return plan;
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/io/tier.h"
 #include "daemon/io/ublk_export.h"
 #include "daemon/shared/control_message.h"
+#include "daemon/shared/flight_reader.h"
 #include "daemon/shared/shared_area.h"
 #include "reserve/arena.h"
 #include "reserve/fuse.h"
@@ -155,11 +156,12 @@ bool IoProcess::prepare() noexcept {
         return fail_early(FailReason::NoProcess, static_cast<std::uint64_t>(mapped.error().code()));
     shared_ = *std::move(mapped);
 
-    const DriverConfig config = driver_config(spec_);
+    DriverConfig config = driver_config(spec_);
+    config.flight = shared_.flight();
     Driver::add_to_plan(plan_, config);
     if (!is_ublk()) plan_.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
     const ByteCount arena_bytes = plan_.total();
-    plan_.add_objects<SharedArea>("status and log", 1, "shared with holdfast-control");
+    add_shared_area_to_plan(plan_, spec_);
     reserve::add_image_to_plan(plan_, inheritance_.image, kHeapMore);
     auto arena = reserve::Arena::map(arena_bytes);
     if (!arena)
@@ -337,6 +339,13 @@ void IoProcess::leave() noexcept {
 }
 
 }  // namespace
+
+void add_shared_area_to_plan(reserve::MemoryPlan& plan, const AttachSpec& spec) noexcept {
+    plan.add_objects<SharedArea>("status and log", 1, "shared with holdfast-control");
+    plan.add_objects<initiator::RecordCell>(
+        "flight recorder", flight_shape_of(spec).cells(),
+        "last headers of each connection and states, to explain a loss afterwards");
+}
 
 bool wants_kernel_reserve(const AttachSpec& spec) noexcept {
     return (spec.flags & (kAttachKeepKernelReserve | kAttachWithoutLockdown)) == 0;

@@ -6,6 +6,7 @@
 
 #include "base/unique_fd.h"
 #include "daemon/shared/attach_spec.h"
+#include "reserve/plan.h"
 #include "reserve/process_plan.h"
 
 namespace holdfast::daemon {
@@ -27,6 +28,9 @@ struct IoInheritance {
 /// The kernel buffers of each connection: what was asked for, or what can be guaranteed. The
 /// kernel's own choice (0) is left only where nothing is guaranteed.
 [[nodiscard]] SocketSpec socket_buffers_of(const AttachSpec& spec) noexcept;
+
+/// Status, log and flight recorder: what the process shares with holdfast-control.
+void add_shared_area_to_plan(reserve::MemoryPlan& plan, const AttachSpec& spec) noexcept;
 
 /// What heap::limit() gives a process of ours: building the system call filter is the largest use.
 inline constexpr ByteCount kHeapMore{512 * 1024};
