@@ -34,6 +34,7 @@
 #include "base/time.h"
 #include "initiator/device_facts.h"
 #include "initiator/notice.h"
+#include "initiator/recorder.h"
 #include "initiator/request.h"
 #include "initiator/session_config.h"
 #include "reserve/plan.h"
@@ -125,9 +126,10 @@ public:
     /// Adds one line per kind of object; the sum is what the constructor carves at most.
     static void add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept;
 
-    /// Carves everything it will ever need from `region`. `config` is copied.
-    Engine(const SessionConfig& config, const EngineLimits& limits,
-           reserve::Region& region) noexcept;
+    /// Carves everything it will ever need from `region`. `config` is copied. `memory` is for the
+    /// flight recorder; without it nothing is recorded.
+    Engine(const SessionConfig& config, const EngineLimits& limits, reserve::Region& region,
+           RecorderMemory memory = {}) noexcept;
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
     ~Engine();
@@ -173,6 +175,10 @@ public:
     [[nodiscard]] const EngineCounters& counters() const noexcept;
 
 private:
+    /// For the length of a call: the recorder knows the time before, and the phase after it.
+    class Recording;
+
+    Recorder recorder_;
     Session& session_;  // Carved from the region.
 };
 

@@ -31,6 +31,7 @@ OrFailure<Output> run(const Options& options) {
     case Verb::Status:
     case Verb::Metrics:
     case Verb::UdevInfo:
+    case Verb::Trace:
     case Verb::Version: break;
     }
     return run_daemon_verb(options);

@@ -102,6 +102,11 @@ void add_daemon_verbs(CLI::App& app, Options& options) {
     CLI::App& udev = add_verb(app, options, Verb::UdevInfo, "udev-info", "Properties for udev");
     udev.add_option("DEVICE", options.name, "Such as ublkb0")->required();
     add_daemon(udev, options);
+    CLI::App& trace =
+        add_verb(app, options, Verb::Trace, "trace", "Dump the last headers and states as pcapng");
+    trace.add_option("NAME", options.name, "Attachment")->required();
+    trace.add_option("--output", options.output, "File to write; standard output without");
+    add_daemon(trace, options);
     add_daemon(add_verb(app, options, Verb::Version, "version", "Versions of client and daemon"),
                options);
 }

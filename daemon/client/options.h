@@ -23,6 +23,7 @@ enum class Verb : std::uint8_t {
     Discover,
     Metrics,
     UdevInfo,
+    Trace,
     Version,
     Read,
     Write,
@@ -89,6 +90,7 @@ struct Options {
     bool json = false;
     std::string socket;  ///< Of the daemon; empty: default.
     std::string name;    ///< Attachment, or device for udev-info.
+    std::string output;  ///< Of trace; empty: standard output.
     bool force = false;
     std::uint64_t seed = 1;
     bool read_only_check = false;

@@ -8,7 +8,7 @@
 
 namespace holdfast::daemon {
 
-/// Verbs that ask the daemon: attach, detach, list, status, metrics, udev-info, version.
+/// Verbs that ask the daemon: attach, detach, list, status, metrics, udev-info, trace, version.
 [[nodiscard]] OrFailure<Output> run_daemon_verb(const Options& options);
 
 /// plan and check-host.

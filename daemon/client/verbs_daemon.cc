@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -6,6 +7,7 @@
 #include "daemon/client/progress.h"
 #include "daemon/client/settings_from_options.h"
 #include "daemon/client/verbs.h"
+#include "daemon/control/file.h"
 
 namespace holdfast::daemon {
 
@@ -77,6 +79,42 @@ OrFailure<Output> plain_text(const Options& options, std::string verb, Json argu
     return Output{.json = *answer, .text = answer->value("text", "")};
 }
 
+/// A capture into a file or a pipe; a terminal would only be spoilt by it.
+OrFailure<Output> trace(const Options& options) {
+    const bool to_stdout = options.output.empty();
+    if (to_stdout && ::isatty(STDOUT_FILENO) != 0)
+        return fail(ExitCode::Usage,
+                    "a capture is not for a terminal; give --output FILE, or pipe it into "
+                    "'tshark -r -'");
+    Json arguments;
+    arguments["name"] = options.name;
+    const auto answer = ask(options, "trace", std::move(arguments));
+    if (!answer) return std::unexpected{answer.error()};
+    const auto capture = bytes_from_hex(answer->value("pcapng", "?"));
+    if (!capture)
+        return fail(ExitCode::Protocol,
+                    "holdfastd's answer is no capture; install client and daemon of the same "
+                    "release");
+    constexpr mode_t kMode = 0600;
+    Output output;
+    output.json["name"] = options.name;
+    output.json["bytes"] = capture->size();
+    if (to_stdout) {
+        output.stdout_is_taken = true;
+        if (const auto written = write_all(STDOUT_FILENO, *capture); !written)
+            return fail(ExitCode::Failed,
+                        fmt::format("cannot write the capture: {}", written.error().text()));
+        return output;
+    }
+    if (const auto written = write_file(options.output, *capture, kMode); !written)
+        return fail(ExitCode::Failed,
+                    fmt::format("cannot write {}: {}", options.output, written.error().text()));
+    output.json["output"] = options.output;
+    output.text = fmt::format("{} bytes in {}; look at it with 'tshark -r {}'\n", capture->size(),
+                              options.output, options.output);
+    return output;
+}
+
 /// Works without a daemon: then only the client's own version is known.
 Output version(const Options& options) {
     Output output;
@@ -107,6 +145,7 @@ OrFailure<Output> run_daemon_verb(const Options& options) {
         arguments["device"] = options.name;
         return plain_text(options, "udev-info", std::move(arguments));
     }
+    if (options.verb == Verb::Trace) return trace(options);
     return version(options);
 }
 

@@ -18,6 +18,7 @@
 #include "daemon/io/driver.h"
 #include "daemon/io/io_process.h"
 #include "daemon/io/nbd_export.h"
+#include "daemon/io/shared_plan.h"
 #include "daemon/shared/shared_area.h"
 #include "reserve/host_facts.h"
 #include "reserve/kernel_need.h"
@@ -74,7 +75,7 @@ reserve::MemoryPlan process_plan(const AttachSpec& spec) {
     Driver::add_to_plan(plan, config);
     if (spec.exported.kind == ExportKind::Nbd)
         plan.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
-    plan.add_objects<SharedArea>("status and log", 1, "shared with holdfast-control");
+    add_shared_area_to_plan(plan, spec);
     return plan;
 }
 

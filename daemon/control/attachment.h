@@ -59,10 +59,16 @@ struct Attachment {
     Instant retry_at = Instant::never();
     Duration retry_delay{};
     std::optional<Failure> last_failure;
+    /// Lost sessions whose recording was kept; empty: of one that control found, not yet looked at.
+    std::optional<std::uint64_t> losses_kept{0};
+    /// A loss is to be kept then, or when the session is there again.
+    Instant keep_flight_at = Instant::never();
     std::vector<Waiter> waiters;
 
     /// Sound facts, once the I/O process has published some.
     [[nodiscard]] std::optional<StatusFacts> facts() const;
+    /// The flight recorder as a capture file.
+    [[nodiscard]] OrFailure<std::string> flight() const;
 };
 
 }  // namespace holdfast::daemon

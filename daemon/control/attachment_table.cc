@@ -11,6 +11,8 @@
 #include "base/assert.h"
 #include "daemon/control/device_use.h"
 #include "daemon/control/failures.h"
+#include "daemon/control/flight.h"
+#include "daemon/control/flight_store.h"
 #include "daemon/control/identity.h"
 #include "daemon/control/links.h"
 #include "daemon/control/sentences.h"
@@ -27,6 +29,9 @@ constexpr Duration kRetryMax = Duration::from_s(30);
 /// that an idle control process may stay swapped out.
 constexpr Duration kTickBusy = Duration::from_ms(50);
 constexpr Duration kTickIdle = Duration::from_s(2);
+/// A recording is kept when the session is there again, so that it shows the way back, too; but it
+/// does not wait longer.
+constexpr Duration kRecoveryShown = Duration::from_s(10);
 
 Duration longer(Duration delay) {
     if (delay < kRetryFirst) return kRetryFirst;
@@ -55,6 +60,12 @@ Json ready_json(const Attachment& attachment, const std::string& link_directory)
     json["size_bytes"] = facts->exported.size_bytes;
     json["tier"] = to_text(facts->tier);
     return json;
+}
+
+FlightStore flight_store(const Config& config) {
+    return {config.trace_directory.empty() ? config.state_directory + "/traces"
+                                           : config.trace_directory,
+            config.traces_kept};
 }
 
 ControlMessage detach_message(AttachmentId id, bool hurry) {
@@ -86,6 +97,23 @@ void add_tier_reasons(Attachment& attachment) {
 std::optional<StatusFacts> Attachment::facts() const {
     if (!shared.is_mapped()) return {};
     return StatusReader{shared.area().status}.try_read();
+}
+
+OrFailure<std::string> Attachment::flight() const {
+    if (!shared.is_mapped() || shared.flight().cells.empty())
+        return fail(ExitCode::NotFound, fmt::format("'{}' has no flight recorder yet", name));
+    const initiator::RecorderMemory memory = shared.flight();
+    const auto records = collect_flight(FlightReader{memory.cells, memory.shape});
+    if (!records) return std::unexpected{records.error()};
+    FlightScene scene;
+    scene.attachment = name;
+    scene.wall_offset = wall_offset_now();
+    if (const auto known = facts()) {
+        scene.target = known->target_name.view();
+        scene.portal_host = known->portal_host.view();
+        scene.portal_port = known->portal_port;
+    }
+    return pcapng_of(scene, *records);
 }
 
 void AttachmentTable::attach_configured(Instant now) {
@@ -205,6 +233,7 @@ void AttachmentTable::adopt(AttachmentId id, std::int32_t pid) {
     made.id = id;
     made.pid = pid;
     made.is_wanted = true;
+    made.losses_kept.reset();
     attachments_.push_back(std::move(made));
 }
 
@@ -221,6 +250,7 @@ void AttachmentTable::on_attached(const ControlMessage& message,
     found->id = id;
     found->pid = message.pid;
     found->command = std::move(fds[1]);
+    if (message.header.request_id != 0) found->losses_kept = 0;
     auto shared = SharedMapping::map(fds[0].get());
     if (shared) {
         found->shared = *std::move(shared);
@@ -303,6 +333,8 @@ void AttachmentTable::on_exited(Attachment& attachment, const ControlMessage& me
                                 Instant now) {
     hear_last_words(attachment, now);
     if (attachment.log) context_.log.drain(attachment.name, *attachment.log);
+    // What a process did last explains why it was killed, or killed itself.
+    if (message.exit_status < 0) keep_flight(attachment);
     remove_link(context_.link_directory, attachment.name);
     attachment.command.reset();
     attachment.id = AttachmentId{};
@@ -333,6 +365,38 @@ void AttachmentTable::on_failure(Attachment& attachment, const Failure& failure,
         fmt::format("{} (next attempt in {})", failure.sentence, to_text(attachment.retry_delay)));
 }
 
+void AttachmentTable::watch_losses(Attachment& attachment, Instant now) {
+    const auto facts = attachment.facts();
+    if (!facts) return;
+    const std::uint64_t lost = facts->counters.sessions_lost;
+    // A successor counts anew.
+    if (!attachment.losses_kept || lost < *attachment.losses_kept) attachment.losses_kept = lost;
+    if (lost > *attachment.losses_kept && attachment.keep_flight_at.is_never())
+        attachment.keep_flight_at = now + kRecoveryShown;
+    if (attachment.keep_flight_at.is_never()) return;
+    const bool is_back = facts->session_phase == initiator::SessionPhase::Ready;
+    if (!is_back && now < attachment.keep_flight_at) return;
+    attachment.losses_kept = lost;
+    keep_flight(attachment);
+}
+
+void AttachmentTable::keep_flight(Attachment& attachment) {
+    attachment.keep_flight_at = Instant::never();
+    const FlightStore store = flight_store(*context_.config);
+    if (!store.is_on()) return;
+    const auto capture = attachment.flight();
+    if (!capture) {
+        context_.log.line(LogLevel::Warning, attachment.name, capture.error().sentence);
+        return;
+    }
+    const std::int64_t wall_ns = (monotonic_now() + wall_offset_now()).ns();
+    const auto path = store.keep(attachment.name, wall_ns, *capture);
+    context_.log.line(
+        path ? LogLevel::Note : LogLevel::Warning, attachment.name,
+        path ? fmt::format("the last headers before the loss are in {}", *path)
+             : fmt::format("cannot keep the flight recorder: {}", path.error().text()));
+}
+
 void AttachmentTable::judge_deadlines(Attachment& attachment, Instant now) {
     const bool is_due = std::ranges::any_of(
         attachment.waiters, [now](const Waiter& waiter) { return waiter.deadline <= now; });
@@ -360,6 +424,7 @@ void AttachmentTable::tick(Instant now) {
         Attachment& attachment = attachments_[i];
         learn_name(attachment);
         if (attachment.log) context_.log.drain(attachment.name, *attachment.log);
+        watch_losses(attachment, now);
         const std::size_t count = attachments_.size();
         judge_deadlines(attachment, now);
         if (attachments_.size() != count) return;  // The next tick sees the others.
@@ -375,6 +440,7 @@ Instant AttachmentTable::next_tick(Instant now) const {
     for (const Attachment& attachment : attachments_) {
         if (attachment.state != AttachmentState::Ready) due = earlier(due, now + kTickBusy);
         due = earlier(due, attachment.retry_at);
+        due = earlier(due, attachment.keep_flight_at);
     }
     return due;
 }

@@ -68,6 +68,8 @@ private:
     void on_exited(Attachment& attachment, const ControlMessage& message, Instant now);
     void on_failure(Attachment& attachment, const Failure& failure, Instant now);
     void learn_name(Attachment& attachment);
+    void watch_losses(Attachment& attachment, Instant now);
+    void keep_flight(Attachment& attachment);
     void judge_deadlines(Attachment& attachment, Instant now);
     void answer_all(Attachment& attachment, const OrFailure<Json>& answer);
     void remove(std::string_view name);

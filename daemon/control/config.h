@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,8 @@ struct Config {
     std::string socket{kControlSocketPath};
     std::string state_directory{kStateDirectory};
     std::string initiator_name_file{kInitiatorNamePath};
+    std::string trace_directory;  ///< Empty: "traces" in the state directory.
+    std::uint32_t traces_kept = 8;
     LogLevel log_level = LogLevel::Info;
     /// Per ProfileId: defaults with the [profile.NAME] tables applied.
     std::array<Tuning, kProfileCount> profiles{

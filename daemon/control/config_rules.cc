@@ -328,6 +328,9 @@ constexpr std::array kDaemonRules{
     Rule<Config>{"state_directory", [](N v, Config& c) { return take_path(v, c.state_directory); }},
     Rule<Config>{"initiator_name_file",
                  [](N v, Config& c) { return take_path(v, c.initiator_name_file); }},
+    Rule<Config>{"trace_directory", [](N v, Config& c) { return take_path(v, c.trace_directory); }},
+    Rule<Config>{"traces_kept",
+                 [](N v, Config& c) { return take_number(v, c.traces_kept, {0, 1000}); }},
     Rule<Config>{"log_level", [](N v, Config& c) { return take_log_level(v, c.log_level); }},
 };
 

@@ -250,10 +250,12 @@ void ControlServer::handle(ClientId id, const Client& client, const std::string&
     const auto request = parse_request(body);
     if (!request) return answer(id, std::unexpected{request.error()});
     const bool changes = request->verb == "attach" || request->verb == "detach";
-    if (!changes) return answer(id, handle_reading(*request));
+    const bool is_private = changes || request->verb == "trace";
+    if (!is_private) return answer(id, handle_reading(*request));
     if (!client.is_root)
         return answer(id, fail(ExitCode::NotPermitted,
                                fmt::format("only root may {}; use sudo", request->verb)));
+    if (!changes) return answer(id, trace(*request));
     if (const auto begun = handle_changing(id, *request); !begun)
         answer(id, std::unexpected{begun.error()});
     send_answers();
@@ -363,6 +365,19 @@ OrFailure<Json> ControlServer::status(const Request& request) const {
     if (all.empty() && !name.empty()) return nothing_attached(name);
     Json json;
     json["attachments"] = std::move(all);
+    return json;
+}
+
+/// JSON holds no bytes, so the capture goes in hexadecimal.
+OrFailure<Json> ControlServer::trace(const Request& request) const {
+    const std::string name = text_argument(request, "name");
+    const Attachment* const attachment = table_.find(name);
+    if (attachment == nullptr) return nothing_attached(name);
+    const auto capture = attachment->flight();
+    if (!capture) return std::unexpected{capture.error()};
+    Json json;
+    json["name"] = name;
+    json["pcapng"] = hex_of(*capture);
     return json;
 }
 

@@ -56,6 +56,7 @@ private:
     [[nodiscard]] OrFailure<void> handle_detach(ClientId id, const Request& request);
     [[nodiscard]] Json list() const;
     [[nodiscard]] OrFailure<Json> status(const Request& request) const;
+    [[nodiscard]] OrFailure<Json> trace(const Request& request) const;
     [[nodiscard]] OrFailure<Json> udev_info(const Request& request) const;
     [[nodiscard]] Json status_of(const Attachment& attachment) const;
     [[nodiscard]] std::string metrics() const;

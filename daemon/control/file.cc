@@ -29,15 +29,6 @@ OrErrno<std::string> read_all(int fd, std::size_t bytes_max) {
     }
 }
 
-OrErrno<void> write_all(int fd, std::string_view text) {
-    while (!text.empty()) {
-        const ssize_t done = ::write(fd, text.data(), text.size());
-        if (done < 0) return std::unexpected{Errno::last()};
-        text.remove_prefix(static_cast<std::size_t>(done));
-    }
-    return {};
-}
-
 std::string parent_of(const std::string& path) {
     const std::size_t slash = path.rfind('/');
     if (slash == std::string::npos) return ".";
@@ -75,6 +66,22 @@ OrErrno<void> replace_file(const std::string& path, std::string_view contents, m
     const UniqueFd directory{::open(parent_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (!directory || ::fsync(directory.get()) != 0) return std::unexpected{Errno::last()};
     return {};
+}
+
+OrErrno<void> write_all(int fd, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t done = ::write(fd, text.data(), text.size());
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return std::unexpected{Errno::last()};
+        text.remove_prefix(static_cast<std::size_t>(done));
+    }
+    return {};
+}
+
+OrErrno<void> write_file(const std::string& path, std::string_view contents, mode_t mode) {
+    const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)};
+    if (!fd) return std::unexpected{Errno::last()};
+    return write_all(fd.get(), contents);
 }
 
 OrErrno<void> make_directories(const std::string& path, mode_t mode) {

@@ -20,6 +20,13 @@ namespace holdfast::daemon {
 [[nodiscard]] OrErrno<void> replace_file(const std::string& path, std::string_view contents,
                                          mode_t mode);
 
+/// All of it, to a file, a pipe or a device.
+[[nodiscard]] OrErrno<void> write_all(int fd, std::string_view text);
+
+/// Writes a file anew, without waiting for the disk: after a crash it may be cut.
+[[nodiscard]] OrErrno<void> write_file(const std::string& path, std::string_view contents,
+                                       mode_t mode);
+
 /// A directory and its parents, like mkdir -p; one that is there already is fine.
 [[nodiscard]] OrErrno<void> make_directories(const std::string& path, mode_t mode);
 

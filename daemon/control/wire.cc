@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
+#include <system_error>
 #include <utility>
 
 #include "base/bytes.h"
@@ -108,6 +110,32 @@ std::string body_of(const OrFailure<Json>& answer) {
         json["error"] = answer.error().sentence;
     }
     return text_of(json);
+}
+
+std::string hex_of(std::string_view bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string hex;
+    hex.reserve(2 * bytes.size());
+    for (const char c : bytes) {
+        const auto value = static_cast<unsigned char>(c);
+        hex += kDigits[value >> 4];
+        hex += kDigits[value & 0xf];
+    }
+    return hex;
+}
+
+std::optional<std::string> bytes_from_hex(std::string_view hex) {
+    if (hex.size() % 2 != 0) return {};
+    std::string bytes;
+    bytes.reserve(hex.size() / 2);
+    for (; !hex.empty(); hex.remove_prefix(2)) {
+        unsigned value = 0;
+        const std::string_view pair = hex.substr(0, 2);
+        const auto [stop, error] = std::from_chars(pair.begin(), pair.end(), value, 16);
+        if (error != std::errc{} || stop != pair.end()) return {};
+        bytes += static_cast<char>(value);
+    }
+    return bytes;
 }
 
 }  // namespace holdfast::daemon

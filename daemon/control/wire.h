@@ -50,6 +50,11 @@ struct Request {
 [[nodiscard]] OrFailure<Request> parse_request(std::string_view body);
 [[nodiscard]] std::string body_of(const Request& request);
 
+/// Bytes inside JSON, two digits each.
+[[nodiscard]] std::string hex_of(std::string_view bytes);
+/// Empty when it is not hexadecimal.
+[[nodiscard]] std::optional<std::string> bytes_from_hex(std::string_view hex);
+
 /// The result, or the failure that the other side had.
 [[nodiscard]] OrFailure<Json> parse_answer(std::string_view body);
 [[nodiscard]] std::string body_of(const OrFailure<Json>& answer);

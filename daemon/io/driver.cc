@@ -135,7 +135,7 @@ OrErrno<void> Driver::open_in(const DriverConfig& config, reserve::Region& regio
     first_extra_file_ = netpath::FileSlot{file};
     request_bytes_max_ = config.limits.request_bytes_max;
     buffers_ = region.carve_bytes(buffer_bytes(config), kPageBytes);
-    engine_ = &region.make<Engine>(config.session, config.limits, region);
+    engine_ = &region.make<Engine>(config.session, config.limits, region, config.flight);
     return {};
 }
 

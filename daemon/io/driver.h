@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "daemon/io/gathering.h"
 #include "initiator/engine.h"
+#include "initiator/recorder.h"
 #include "netpath/io/ring.h"
 #include "netpath/io/tcp_socket.h"
 #include "reserve/arena.h"
@@ -34,7 +35,8 @@ struct DriverConfig {
     /// Room for whoever stands on top: operations on the ring, files in its table.
     std::uint32_t extra_operations = 0;
     std::uint16_t extra_files = 0;
-    bool with_commands = false;  ///< See RingOptions.
+    initiator::RecorderMemory flight{};  ///< Outside the plan: the caller's.
+    bool with_commands = false;          ///< See RingOptions.
     bool with_accept = false;
 };
 

@@ -14,6 +14,7 @@
 #include "daemon/io/loop.h"
 #include "daemon/io/nbd_export.h"
 #include "daemon/io/rights.h"
+#include "daemon/io/shared_plan.h"
 #include "daemon/io/tier.h"
 #include "daemon/io/ublk_export.h"
 #include "daemon/shared/control_message.h"
@@ -156,11 +157,12 @@ bool IoProcess::prepare() noexcept {
         return fail_early(FailReason::NoProcess, static_cast<std::uint64_t>(mapped.error().code()));
     shared_ = *std::move(mapped);
 
-    const DriverConfig config = driver_config(spec_, inheritance_.recover_ublk_id >= 0);
+    DriverConfig config = driver_config(spec_, inheritance_.recover_ublk_id >= 0);
+    config.flight = shared_.flight();
     Driver::add_to_plan(plan_, config);
     if (!is_ublk()) plan_.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
     const ByteCount arena_bytes = plan_.total();
-    plan_.add_objects<SharedArea>("status and log", 1, "shared with holdfast-control");
+    add_shared_area_to_plan(plan_, spec_);
     reserve::add_image_to_plan(plan_, inheritance_.image, kHeapMore);
     auto arena = reserve::Arena::map(arena_bytes);
     if (!arena)

@@ -19,6 +19,7 @@
 #include "daemon/io/driver.h"
 #include "daemon/io/io_process.h"
 #include "daemon/io/ublk_export.h"
+#include "daemon/shared/flight_reader.h"
 #include "daemon/shared/shared_area.h"
 #include "reserve/heap.h"
 #include "reserve/kernel_file.h"
@@ -314,7 +315,7 @@ OrErrno<void> Supervisor::make_slot(Slot& slot, const AttachSpec& spec) noexcept
     slot.is_used = true;
     slot.id = AttachmentId{++last_id_};
     slot.spec = spec;
-    auto area = make_shared_area();
+    auto area = make_shared_area(flight_shape_of(spec));
     if (!area) return std::unexpected(area.error());
     slot.area = *std::move(area);
     std::array<int, 2> ends{-1, -1};

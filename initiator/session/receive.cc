@@ -43,7 +43,9 @@ void Session::rx_filled(Connection& conn, Instant now, std::size_t bytes) noexce
 
 void Session::take_in(Connection& conn, Instant now) noexcept {
     while (conn.listens()) {
-        switch (conn.framer.next()) {
+        const Framed framed = conn.framer.next();
+        record(conn, framed);
+        switch (framed) {
         case Framed::NeedsBytes: return;
         case Framed::Header: on_header(conn, now); break;
         case Framed::Pdu: on_pdu(conn, now); break;
@@ -64,6 +66,16 @@ void Session::take_in(Connection& conn, Instant now) noexcept {
         case Framed::Violation: return on_violation(conn, now, conn.framer.violation());
         }
     }
+}
+
+/// Each header once, when it is whole.
+void Session::record(const Connection& conn, Framed framed) noexcept {
+    using Judged = Recorder::Judged;
+    if (framed == Framed::Header)
+        return recorder_.on_received(conn.index.raw(), conn.framer.header(), conn.digests,
+                                     Judged::Good);
+    if (framed == Framed::HeaderDigestWrong || framed == Framed::Violation)
+        recorder_.on_received(conn.index.raw(), conn.framer.header(), conn.digests, Judged::Broken);
 }
 
 void Session::on_violation(Connection& conn, Instant now, Violation violation) noexcept {

@@ -10,6 +10,7 @@ namespace holdfast::initiator {
 void Session::conn_event(Connection& conn, ConnEvent event) noexcept {
     const auto step_taken = step(conn.state, event);
     HF_ASSERT(step_taken.has_value());  // What peers can cause is checked before.
+    recorder_.on_step(conn.index.raw(), conn.state, *step_taken, event);
     conn.state = step_taken->to;
     if (conn.state == ConnState::CleanupWait) {
         // The next connection is another instance; this one goes through the cleanup diagram.
@@ -21,12 +22,14 @@ void Session::conn_event(Connection& conn, ConnEvent event) noexcept {
 void Session::cleanup_event(Connection& conn, CleanupEvent event) noexcept {
     const auto step_taken = step(conn.cleanup, event);
     HF_ASSERT(step_taken.has_value());
+    recorder_.on_step(conn.index.raw(), conn.cleanup, *step_taken, event);
     conn.cleanup = step_taken->to;
 }
 
 void Session::session_event(SessionEvent event) noexcept {
     const auto step_taken = step(session_, event);
     HF_ASSERT(step_taken.has_value());
+    recorder_.on_step(session_, *step_taken, event);
     session_ = step_taken->to;
 }
 

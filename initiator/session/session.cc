@@ -28,10 +28,11 @@ void Session::add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits)
               .reason = "one probe command at a time"});
 }
 
-Session::Session(const SessionConfig& config, const EngineLimits& limits,
-                 reserve::Region& region) noexcept
+Session::Session(const SessionConfig& config, const EngineLimits& limits, reserve::Region& region,
+                 Recorder& recorder) noexcept
     : config_(config),
       limits_(limits),
+      recorder_(recorder),
       completions_(region.carve<Completion>(limits.depth)),
       tasks_(region, limits.depth),
       probe_data_(region.carve_bytes(scsi::kProbeDataBytesMax, alignof(std::max_align_t))),
@@ -53,6 +54,7 @@ Session::~Session() {
 }
 
 void Session::note(NoticeKind kind, std::uint64_t a, std::uint64_t b) noexcept {
+    recorder_.on_notice({kind, a, b});
     if (!notices_.try_push({kind, a, b})) ++counters_.notices_dropped;
 }
 

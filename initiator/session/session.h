@@ -24,6 +24,7 @@
 #include "base/time.h"
 #include "initiator/engine.h"
 #include "initiator/pdu/target_pdu.h"
+#include "initiator/recorder.h"
 #include "initiator/scsi/probe_machine.h"
 #include "initiator/session/command_window.h"
 #include "initiator/session/connection.h"
@@ -51,8 +52,8 @@ struct Deadlines {
 class Session {
 public:
     static void add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept;
-    Session(const SessionConfig& config, const EngineLimits& limits,
-            reserve::Region& region) noexcept;
+    Session(const SessionConfig& config, const EngineLimits& limits, reserve::Region& region,
+            Recorder& recorder) noexcept;
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     ~Session();
@@ -163,6 +164,7 @@ private:
 
     // receive.cc
     void take_in(Connection& conn, Instant now) noexcept;
+    void record(const Connection& conn, Framed framed) noexcept;
     void on_header(Connection& conn, Instant now) noexcept;
     [[nodiscard]] std::optional<Violation> place_data_in(Connection& conn) noexcept;
     void on_pdu(Connection& conn, Instant now) noexcept;
@@ -271,6 +273,7 @@ private:
 
     SessionConfig config_;  // As configured, but for the recovery level; see distrust_level().
     const EngineLimits limits_;
+    Recorder& recorder_;
     DeviceFacts facts_{};
     EngineCounters counters_{};
     Deadlines deadlines_{};

@@ -44,13 +44,14 @@ void Session::tx_sent(Connection& conn, Instant now, std::size_t bytes) noexcept
 
 void Session::gather(Connection& conn, Instant now) noexcept {
     while (conn.ring.has_room() && conn.ring.waiting_bytes() < kGatherBytesMax) {
+        bool is_put = false;
         if (conn.state == ConnState::InLogin) {
-            if (!put_login(conn)) return;
-            continue;
+            is_put = put_login(conn);
+        } else if (conn.is_full_feature()) {
+            is_put = put_control(conn, now) || put_data_out(conn) || put_command(conn, now);
         }
-        if (!conn.is_full_feature()) return;
-        if (put_control(conn, now) || put_data_out(conn) || put_command(conn, now)) continue;
-        return;
+        if (!is_put) return;
+        recorder_.on_sent(conn.index.raw(), conn.ring.newest_header(), conn.digests);
     }
 }
 

@@ -37,6 +37,11 @@ public:
 
     /// Where the header of the next PDU is to be written. Needs has_room().
     [[nodiscard]] BhsOut next_header() noexcept;
+    /// Of the PDU that was pushed last; holds until as many more are pushed as there are cells.
+    [[nodiscard]] Bhs newest_header() const noexcept {
+        const std::size_t newest = (next_cell_ + cells_.size() - 1) % cells_.size();
+        return std::span{cells_[newest].header}.first<kBhsBytes>();
+    }
     /// Completes the PDU whose header stands in next_header(). `data` is its data segment, borrowed
     /// from `owner` until release() names it; an empty one lends nothing.
     void push(DigestsInUse digests, std::span<const std::byte> data, std::uint16_t owner) noexcept;

@@ -32,13 +32,14 @@ ENGINE_USER = "daemon/io"
 PURE = ("netpath/wire", "netpath/tcp", "netpath/steer", "initiator", "watchdog/supervise")
 
 # All that pure code may take from outside: types and algorithms that neither allocate nor touch the
-# world, and the two libraries that compute digests and hashes.
+# world, the two libraries that compute digests and hashes, and static probe points, which are a
+# `nop` each until a tracer writes something else there.
 PURE_HEADERS = {
-    "algorithm", "array", "bit", "cctype", "charconv", "climits", "compare", "concepts", "cstddef",
-    "cstdint", "cstring", "expected", "initializer_list", "iterator", "limits", "new", "numeric",
-    "optional", "ranges", "span", "string.h", "string_view", "tuple", "type_traits", "utility",
-    "variant",
-    "isa-l/crc.h",
+    "algorithm", "array", "atomic", "bit", "cctype", "charconv", "climits", "compare", "concepts",
+    "cstddef", "cstdint", "cstring", "expected", "initializer_list", "iterator", "limits", "new",
+    "numeric", "optional", "ranges", "span", "string.h", "string_view", "tuple", "type_traits",
+    "utility", "variant",
+    "isa-l/crc.h", "sys/sdt.h",
 }
 PURE_HEADER_PREFIXES = ("nettle/", "boost/intrusive/")
 

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "daemon/control/log_drain.h"
+#include "initiator/recorder.h"
 #include "tests/daemon/control/played_supervisor.h"
 
 namespace holdfast::daemon {
@@ -268,6 +272,95 @@ TEST(ControlServer, SecondOneOnTheSameSocketIsRefused) {
     EXPECT_EQ(second.error().code, ExitCode::Exists);
     EXPECT_EQ(listen_on(std::string(200, 'x')).error().code, ExitCode::Usage);
     EXPECT_EQ(listen_on("/proc/nowhere/x").error().code, ExitCode::NotPermitted);
+}
+
+/// What the I/O process would have recorded.
+void record_something(const PlayedIo& io) {
+    initiator::Recorder recorder{io.shared.flight()};
+    recorder.set_time(monotonic_now());
+    recorder.on_sent(0, std::array<std::byte, initiator::kBhsBytes>{}, {});
+    recorder.on_notice({.kind = initiator::NoticeKind::SessionLost});
+}
+
+std::vector<std::string> kept_traces(const PlayedSupervisor& world) {
+    std::vector<std::string> names;
+    std::error_code error;
+    const std::string directory = world.config().state_directory + "/traces";
+    for (const auto& at : std::filesystem::directory_iterator{directory, error})
+        names.push_back(at.path().filename());
+    return names;
+}
+
+// Goal: the recorder of an attachment can be asked for at any time, and that of a stranger not.
+TEST(ControlServer, TraceGivesTheFlightRecorder) {
+    PlayedSupervisor world{kConfigured};
+    world.start();
+    const PlayedIo io = bring_up(world);
+    record_something(io);
+    Json named;
+    named["name"] = "disk0";
+    const auto answer = world.ask("trace", named);
+    ASSERT_TRUE(answer) << answer.error().sentence;
+    const auto capture = bytes_from_hex((*answer)["pcapng"].get<std::string>());
+    ASSERT_TRUE(capture);
+    EXPECT_THAT(*capture, testing::StartsWith("\x0a\x0d\x0d\x0a"));
+    EXPECT_THAT(*capture, HasSubstr("the connection broke"));
+    named["name"] = "disk1";
+    EXPECT_EQ(world.ask("trace", named).error().code, ExitCode::NotFound);
+}
+
+// Goal: a damaged recorder is told as such, and control goes on.
+TEST(ControlServer, TraceOfADamagedRecorderIsAFailure) {
+    PlayedSupervisor world{kConfigured};
+    world.start();
+    const PlayedIo io = bring_up(world);
+    auto& words = io.shared.flight().cells[0].words;
+    words[0].store(2);
+    words[2].store(0xff);
+    Json named;
+    named["name"] = "disk0";
+    EXPECT_EQ(world.ask("trace", named).error().code, ExitCode::Failed);
+    EXPECT_EQ(state_of(world, "disk0"), "ready");
+}
+
+// Goal: a lost session leaves its recording once it is back, each loss once.
+TEST(ControlServer, ALossLeavesItsRecording) {
+    PlayedSupervisor world{kConfigured};
+    world.start();
+    const auto attach = world.hear_attach();
+    ASSERT_TRUE(attach);
+    const PlayedIo io = world.make_io(attach->header.request_id);
+    StatusFacts facts = ready_facts(attach->spec);
+    facts.session_phase = initiator::SessionPhase::Ready;
+    io.publish(facts);
+    io.say({.header = {.kind = MessageKind::Ready}});
+    ASSERT_TRUE(becomes(world, "disk0", "ready"));
+    EXPECT_TRUE(kept_traces(world).empty());
+    record_something(io);
+    facts.counters.sessions_lost = 1;
+    facts.session_phase = initiator::SessionPhase::Waiting;
+    io.publish(facts);
+    EXPECT_EQ(state_of(world, "disk0"), "ready");
+    EXPECT_TRUE(kept_traces(world).empty()) << "not before the way back is in it";
+    facts.session_phase = initiator::SessionPhase::Ready;
+    io.publish(facts);
+    // Each question makes the server look; the second is answered after the first look.
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(state_of(world, "disk0"), "ready");
+    const auto kept = kept_traces(world);
+    ASSERT_EQ(kept.size(), 1U);
+    EXPECT_THAT(kept[0], testing::StartsWith("disk0-"));
+}
+
+// Goal: a process that was killed leaves its recording, too.
+TEST(ControlServer, AKilledProcessLeavesItsRecording) {
+    PlayedSupervisor world{kConfigured};
+    world.start();
+    const PlayedIo io = bring_up(world);
+    record_something(io);
+    ASSERT_TRUE(becomes(world, "disk0", "ready"));
+    world.say_exited(io.id, -9);
+    ASSERT_TRUE(becomes(world, "disk0", "waiting"));
+    EXPECT_EQ(kept_traces(world).size(), 1U);
 }
 
 }  // namespace

@@ -113,7 +113,7 @@ public:
     [[nodiscard]] PlayedIo make_io(std::uint32_t request_id) {
         PlayedIo io;
         io.id = AttachmentId{++last_id_};
-        auto area = make_shared_area();
+        auto area = make_shared_area({.connections = 1, .records = 16});
         EXPECT_TRUE(area);
         io.shared = SharedMapping::map(area->get()).value();
         auto [control_side, io_side] = seqpacket_pair();
