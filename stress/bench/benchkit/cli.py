@@ -5,9 +5,9 @@ import json
 import pathlib
 import sys
 
-from benchkit import clients, host, target_cost, targets, vs_iscsi_perf
+from benchkit import clients, host, swap, target_cost, targets, vs_iscsi_perf
 
-BENCHMARKS = {module.NAME: module for module in (vs_iscsi_perf, target_cost)}
+BENCHMARKS = {module.NAME: module for module in (vs_iscsi_perf, target_cost, swap)}
 DEFAULT_PORT = 13340
 
 
