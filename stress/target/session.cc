@@ -87,27 +87,31 @@ void Session::on_numbered(Link& link, const Pdu& pdu, const PduFaults& faults, S
         return;
     }
     if (number != expected) {
-        held_back_[number.raw()].push_back(StoredPdu::copy_of(pdu));
+        HeldBack& held = held_back_[number.raw()];
+        held.link = link.id;
+        held.pdus.push_back(StoredPdu::copy_of(pdu));
         return;
     }
     ++exp_cmd_sn_;
     dispatch(link, pdu, faults, services);
     for (auto next = held_back_.find(exp_cmd_sn_); next != held_back_.end();
          next = held_back_.find(exp_cmd_sn_)) {
-        const auto pdus = std::move(next->second);
+        const HeldBack held = std::move(next->second);
         held_back_.erase(next);
         ++exp_cmd_sn_;
-        dispatch(link, pdus.front().view(), {}, services);
-        for (const auto& data : std::span{pdus}.subspan(1))
-            on_data_out(link, data.view(), services);
+        const auto owner = services.links.find(held.link);
+        if (owner == services.links.end()) continue;  // Its connection is gone, and so is the task.
+        dispatch(*owner->second, held.pdus.front().view(), {}, services);
+        for (const auto& data : std::span{held.pdus}.subspan(1))
+            on_data_out(*owner->second, data.view(), services);
     }
 }
 
 bool Session::hold_back(const Pdu& pdu, Services& /*services*/) {
     const std::uint32_t itt = be32_at<at::kItt>(pdu.header);
-    for (auto& [number, pdus] : held_back_) {
-        if (be32_at<at::kItt>(HeaderView{pdus.front().header}) != itt) continue;
-        pdus.push_back(StoredPdu::copy_of(pdu));
+    for (auto& [number, held] : held_back_) {
+        if (be32_at<at::kItt>(HeaderView{held.pdus.front().header}) != itt) continue;
+        held.pdus.push_back(StoredPdu::copy_of(pdu));
         return true;
     }
     return false;

@@ -65,6 +65,13 @@ struct Task {
     bool waits = false;
 };
 
+/// A command that came before its CmdSN's turn, with the data that followed it. It stays with the
+/// connection that brought it: RFC 7143 section 4.2.5.1.
+struct HeldBack {
+    LinkId link = 0;
+    std::vector<StoredPdu> pdus;
+};
+
 class Session {
 public:
     Session(SessionId id, std::uint16_t tsih, const Login& login, std::uint32_t first_cmd_sn,
@@ -146,7 +153,7 @@ private:
     std::unordered_map<std::uint32_t, Task> tasks_;
     std::map<std::uint16_t, std::deque<Sense>> attentions_;
     /// PDUs that came before an earlier CmdSN: the command, then the Data-Out that follow it.
-    std::map<std::uint32_t, std::vector<StoredPdu>> held_back_;
+    std::map<std::uint32_t, HeldBack> held_back_;
 };
 
 }  // namespace holdfast::target

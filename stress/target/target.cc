@@ -165,7 +165,11 @@ void Target::handle(Link& link, const Pdu& pdu, const PduFaults& faults) {
         link.reset();
         return;
     }
+    // What one connection brings may let others answer, or end them.
+    std::vector<LinkId> all;
+    if (session->links().size() > 1) all = session->links();
     session->on_pdu(link, pdu, faults, services_);
+    for (const LinkId id : all) touch(id);
 }
 
 Instant Target::next_wake() const {

@@ -248,7 +248,8 @@ TEST(TargetSession, EightSessionsAtOnce) {
         EXPECT_EQ(initiators[7U - i].read_back(i, 1), pattern(512, i));
 }
 
-// Goal: several connections of one session share one CmdSN space.
+// Goal: several connections of one session share one CmdSN space, and a command that had to wait
+// for its turn is answered on the connection that brought it.
 TEST(TargetSession, TwoConnectionsOfOneSession) {
     TargetConfig config = small_config();
     config.operational.max_connections = 2;
@@ -261,15 +262,19 @@ TEST(TargetSession, TwoConnectionsOfOneSession) {
     EXPECT_EQ(second.login().login_status(), 0);
     EXPECT_EQ(second.tsih, first.tsih);
     second.cmd_sn = 2;
+    second.next_itt = 200;
     const auto later = second.command(Cdb{}, bit::kFinal, 0);
     EXPECT_FALSE(second.has_next());
-    first.command(Cdb{}, bit::kFinal, 0);
-    EXPECT_TRUE(first.has_next());
+    const auto earlier = first.command(Cdb{}, bit::kFinal, 0);
+    ASSERT_TRUE(first.has_next());
+    EXPECT_EQ(first.next().itt(), earlier);
+    EXPECT_FALSE(first.has_next());
+    ASSERT_TRUE(second.has_next());
+    EXPECT_EQ(second.next().itt(), later);
     PlayedInitiator third{world};
     third.tsih = first.tsih;
     third.cid = 2;
     EXPECT_EQ(third.login().login_status(), 0x0206);
-    EXPECT_NE(later, 0U);
 }
 
 Seen manage(PlayedInitiator& initiator, std::uint8_t function, std::uint32_t referenced = kNoTag) {
