@@ -149,6 +149,7 @@ bool ControlServer::run() {
         std::erase_if(clients_, [](const auto& entry) { return entry.second.is_done; });
         const std::vector<Source> all = sources();
         std::vector<pollfd> polled;
+        polled.reserve(all.size());
         for (const Source& source : all)
             polled.push_back({.fd = source.fd, .events = source.events, .revents = 0});
         Instant due = table_.next_tick(now);

@@ -230,7 +230,8 @@ Duration Driver::sleep_limit(Instant now, Duration wait_max) const noexcept {
 
 void Driver::issue_io(Instant now) noexcept {
     quick_sends_ = 0;
-    for (std::uint8_t i = 0; i < sockets_.size(); ++i) issue_io_of(ConnIndex{i}, now);
+    for (std::size_t i = 0; i < sockets_.size(); ++i)
+        issue_io_of(ConnIndex{static_cast<std::uint8_t>(i)}, now);
 }
 
 void Driver::issue_io_of(ConnIndex conn, Instant now) noexcept {
