@@ -6,28 +6,12 @@
 namespace holdfast::initiator {
 namespace {
 
-constexpr std::uint32_t kNone = 0xffffffffU;
 constexpr std::uint8_t kUnitReset = 5;
 constexpr std::uint8_t kTargetReset = 6;
 
 Pdu write_one(Peer& peer) {
     peer.submit(0, RequestKind::Write, 0, 1);
     return peer.expect(sim::kCommand);
-}
-
-/// Time passes with a target that is alive.
-void pass(Peer& peer, Duration by) {
-    const Instant end = peer.now() + by;
-    while (peer.now() < end) {
-        peer.live(std::min(Duration::from_s(1), end - peer.now()));
-        peer.send(peer.nop_in(kNone, kNone));
-    }
-}
-
-Pdu expect_management(Peer& peer, std::uint8_t function) {
-    const Pdu request = peer.expect(sim::kTaskRequest);
-    EXPECT_EQ(request.bhs[1], 0x80 | function);
-    return request;
 }
 
 /// Up to the probe's end on a session that follows a lost write.

@@ -412,4 +412,20 @@ void Peer::expect_no_completion() {
     EXPECT_FALSE(next_completion().has_value());
 }
 
+void pass(Peer& peer, Duration by) {
+    const Instant end = peer.now() + by;
+    while (peer.now() < end) {
+        peer.live(std::min(Duration::from_s(1), end - peer.now()));
+        peer.send(peer.nop_in(kNone, kNone));
+    }
+}
+
+Pdu expect_management(Peer& peer, std::uint8_t function) {
+    const Pdu request = peer.expect(sim::kTaskRequest);
+    EXPECT_EQ(request.bhs[1], 0x80 | function);
+    EXPECT_TRUE(request.is_immediate());
+    EXPECT_TRUE(request.data.empty());
+    return request;
+}
+
 }  // namespace holdfast::initiator

@@ -141,4 +141,11 @@ private:
     std::vector<OrderKind> orders_;
 };
 
+/// Lets time pass with a target that is alive, whatever it leaves unanswered.
+void pass(Peer& peer, Duration by);
+
+/// The task management request that goes out next, which must be of this function. RFC 7143 section
+/// 11.5.
+Pdu expect_management(Peer& peer, std::uint8_t function);
+
 }  // namespace holdfast::initiator

@@ -18,23 +18,6 @@ Pdu write_one(Peer& peer, std::uint16_t tag = 0) {
     return peer.expect(sim::kCommand);
 }
 
-/// Lets the time pass in which a command is not answered, with a target that is otherwise alive.
-void pass(Peer& peer, Duration by) {
-    const Instant end = peer.now() + by;
-    while (peer.now() < end) {
-        peer.live(std::min(Duration::from_s(1), end - peer.now()));
-        peer.send(peer.nop_in(kNone, kNone));
-    }
-}
-
-Pdu expect_management(Peer& peer, std::uint8_t function) {
-    const Pdu request = peer.expect(sim::kTaskRequest);
-    EXPECT_EQ(request.bhs[1], 0x80 | function);
-    EXPECT_TRUE(request.is_immediate());
-    EXPECT_TRUE(request.data.empty());
-    return request;
-}
-
 /// A session in which tag 0, a write, has just timed out; returns its command.
 Pdu attach_and_time_out(Peer& peer) {
     peer.attach();
