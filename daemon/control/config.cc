@@ -15,7 +15,7 @@ namespace holdfast::daemon {
 
 namespace {
 
-using Json = nlohmann::json;
+using PlainJson = nlohmann::json;
 
 /// Where a complaint belongs: the file (or "request") and the table in it.
 struct Place {
@@ -228,9 +228,9 @@ OrFailure<void> read_attachments(const toml::table& root, std::string_view origi
     return {};
 }
 
-std::optional<toml::array> toml_array_from(const Json& list) {
+std::optional<toml::array> toml_array_from(const PlainJson& list) {
     toml::array made;
-    for (const Json& item : list) {
+    for (const PlainJson& item : list) {
         if (!item.is_string()) return {};
         made.push_back(item.get<std::string>());
     }
@@ -239,7 +239,7 @@ std::optional<toml::array> toml_array_from(const Json& list) {
 
 /// The request's JSON as a TOML table, two levels deep. Values of types that no key has become an
 /// empty array, which every rule refuses in its own words.
-toml::table toml_table_from(const Json& object, int levels_left) {
+toml::table toml_table_from(const PlainJson& object, int levels_left) {
     toml::table made;
     for (const auto& [key, value] : object.items()) {
         if (value.is_boolean()) {
@@ -251,7 +251,7 @@ toml::table toml_table_from(const Json& object, int levels_left) {
         } else if (value.is_object() && levels_left > 0) {
             made.insert_or_assign(key, toml_table_from(value, levels_left - 1));
         } else {
-            const Json list = value.is_array() ? value : Json::array();
+            const PlainJson list = value.is_array() ? value : PlainJson::array();
             made.insert_or_assign(key, toml_array_from(list).value_or(toml::array{}));
         }
     }

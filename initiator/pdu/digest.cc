@@ -1,35 +1,20 @@
 #include "initiator/pdu/digest.h"
 
-#include <isa-l/crc.h>
-
 #include <algorithm>
-#include <limits>
 
 #include "base/assert.h"
+#include "initiator/pdu/crc32c_method.h"
 
 namespace holdfast::initiator {
 
 namespace {
 
-/// crc32_iscsi counts in int.
-constexpr std::size_t kPieceBytesMax = 1U << 30;
-static_assert(kPieceBytesMax <= std::numeric_limits<int>::max());
-
 constexpr std::array<std::byte, 3> kZeroes{};
-
-/// ISA-L takes a pointer to non-const and only reads.
-unsigned char* as_isal(std::span<const std::byte> bytes) noexcept {
-    return const_cast<unsigned char*>(reinterpret_cast<const unsigned char*>(bytes.data()));
-}
 
 }  // namespace
 
 void Crc32c::update(std::span<const std::byte> piece) noexcept {
-    while (!piece.empty()) {
-        const auto part = piece.first(std::min(piece.size(), kPieceBytesMax));
-        register_ = crc32_iscsi(as_isal(part), static_cast<int>(part.size()), register_);
-        piece = piece.subspan(part.size());
-    }
+    register_ = crc32c_update(register_, piece);
 }
 
 void Crc32c::update_padding(std::uint32_t segment_bytes) noexcept {

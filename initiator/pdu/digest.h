@@ -15,8 +15,7 @@ namespace holdfast::initiator {
 using DigestBytes = std::array<std::byte, kDigestBytes>;
 
 /// A CRC32C over bytes that come in pieces. The result does not depend on where the pieces end.
-/// ISA-L's crc32_iscsi neither presets nor inverts: the register starts as all ones and is inverted
-/// at the end, as section 13.1 asks.
+/// The register starts as all ones and is inverted at the end, as section 13.1 asks.
 class Crc32c {
 public:
     void update(std::span<const std::byte> piece) noexcept;

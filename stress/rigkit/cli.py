@@ -39,6 +39,8 @@ def parser():
     run.add_argument("--seconds", type=_positive, metavar="S", help="length of the load")
     run.add_argument("--seed", type=_positive, default=1, help="of the first run; others count up")
     run.add_argument("--sabotage", action="store_true", help="the run must end in a mismatch")
+    run.add_argument("--attach-words", default="", metavar="WORDS",
+                     help="more options for `holdfast attach`, such as '--depth 32'")
     run.add_argument("--json", metavar="FILE", help="write the results (schema: docs/rig.md)")
     run.add_argument("--keep", action="store_true", help="keep the run's folder even if it is ok")
     return top
@@ -130,6 +132,7 @@ def run_scenario(arguments):
         keep=arguments.keep,
         seed=arguments.seed,
         sabotage=arguments.sabotage,
+        attach_words=arguments.attach_words,
     )
     runner.check(scenario, options)
     if arguments.json and not Path(arguments.json).resolve().parent.is_dir():

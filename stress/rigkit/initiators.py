@@ -64,7 +64,7 @@ modprobe ublk_drv
 # The log goes to the console, where it is still to be had when the guest has locked up.
 holdfastd >/dev/console 2>&1 &
 wait_for 100 holdfast status || give_up "holdfastd does not answer"
-holdfast attach --profile "$PROFILE" --name disk0 \\
+holdfast attach --profile "$PROFILE" --name disk0 $ATTACH_WORDS \\
     "iscsi://$HOST_ADDRESS:$ISCSI_PORT/$IQN/$LUN" >/run/attach.log 2>&1 ||
     { log attach </run/attach.log; give_up "attach failed"; }
 wait_for 300 test -b /dev/holdfast/disk0 || give_up "no disk after the attach"

@@ -39,6 +39,7 @@ class Options:
     keep: bool = False
     seed: int = 1
     sabotage: bool = False
+    attach_words: str = ""
 
 
 @dataclass
@@ -90,6 +91,8 @@ def check(scenario, options):
     if options.initiator not in scenario.initiators:
         fit = ", ".join(scenario.initiators)
         raise Refused(f"{scenario.name} runs with {fit}, not with {options.initiator}")
+    if options.attach_words and options.initiator != "holdfast":
+        raise Refused("--attach-words are for Holdfast: leave them out, or use --initiator holdfast")
     if options.sabotage and not scenario.programs:
         raise Refused(f"{scenario.name} has no program of ours that could be sabotaged")
     choose_target(scenario, options)
@@ -201,6 +204,7 @@ class Run:
             "PROFILE": self.scenario.profile,
             "SECONDS_LOAD": self.seconds_load(),
             "SEED": self.options.seed,
+            "ATTACH_WORDS": self.options.attach_words,
             "SABOTAGE": "--sabotage" if self.options.sabotage else "",
             **self.scenario.variables,
         }
