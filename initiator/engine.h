@@ -95,6 +95,9 @@ struct EngineCounters {
     std::uint64_t nop_rtt_max_ns = 0;
     std::uint64_t tmf_sent = 0;
     std::uint64_t snacks_sent = 0;
+    std::uint64_t connections_lost = 0;  ///< Without their session.
+    std::uint64_t tasks_reassigned = 0;  ///< Commands that went on over another connection.
+    std::uint64_t tasks_resent = 0;      ///< The same, of which the target knew nothing.
     std::uint64_t notices_dropped = 0;
     std::uint32_t requests_in_flight = 0;  ///< Gauge.
     std::uint32_t connections = 0;         ///< Gauge: those that commands may go out on.

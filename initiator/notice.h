@@ -26,9 +26,12 @@ enum class NoticeKind : std::uint8_t {
     Fenced,         ///< a: FenceRung that proved the end of the old tasks. b: milliseconds it took.
     DeviceChanged,  ///< a: 1 capacity, 2 identity. b: new block count.
     ProbeFailed,    ///< a: ProbeError.
-    ConnectionAdded,    ///< a: CID.
-    ConnectionRefused,  ///< a: CID. b: status as in LoginRefused, 0: another reason.
-    NegotiationNote,    ///< a: KeyId. b: what the target answered (see negotiation).
+    ConnectionAdded,       ///< a: CID.
+    ConnectionRefused,     ///< a: CID. b: status as in LoginRefused, 0: another reason.
+    ConnectionLost,        ///< a: CID. b: LossReason. The session goes on.
+    ConnectionReinstated,  ///< a: CID. b: commands to be taken over.
+    ConnectionRemoved,     ///< a: CID. b: commands to be taken over by another connection.
+    NegotiationNote,       ///< a: KeyId. b: what the target answered (see negotiation).
 };
 
 struct Notice {
@@ -50,7 +53,8 @@ enum class LossReason : std::uint8_t {
     TaskManagementFailed,
     LoginFailed,
     WindowStuck,
-    RepairFailed,  ///< What was lost was asked for, in vain.
+    RepairFailed,         ///< What was lost was asked for, in vain.
+    ReinstatementFailed,  ///< A connection was lost, and its commands could not be taken over.
 };
 
 /// Which rung of the fence's ladder proved that old writes can no longer be executed. Design,

@@ -51,7 +51,7 @@ struct AuthConfig {
 struct OperationalWish {
     /// What the engine can do; a wish beyond is refused before it gets there.
     static constexpr std::uint16_t kOutstandingR2tMax = 8;
-    static constexpr std::uint8_t kErrorRecoveryLevelMax = 1;
+    static constexpr std::uint8_t kErrorRecoveryLevelMax = 2;
 
     DigestWish header_digest = DigestWish::Prefer;
     DigestWish data_digest = DigestWish::Prefer;

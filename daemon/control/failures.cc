@@ -226,6 +226,9 @@ std::optional<Failure> failure_of_notice(const initiator::Notice& notice) {
     case NoticeKind::DeviceChanged:
     case NoticeKind::ConnectionAdded:
     case NoticeKind::ConnectionRefused:
+    case NoticeKind::ConnectionLost:
+    case NoticeKind::ConnectionReinstated:
+    case NoticeKind::ConnectionRemoved:
     case NoticeKind::NegotiationNote: break;
     }
     return {};

@@ -21,7 +21,7 @@ std::string_view text_at(const std::array<std::string_view, N>& texts, std::uint
 }
 
 /// LossReason, in its order.
-constexpr std::array<std::string_view, 12> kLossReasons{
+constexpr std::array<std::string_view, 13> kLossReasons{
     "the connection broke",
     "the target did not answer a ping in time",
     "the target broke the protocol",
@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, 12> kLossReasons{
     "logging in failed",
     "the target did not open its command window",
     "the target did not send again what was lost",
+    "a lost connection could not be taken up again",
 };
 constexpr std::array<std::string_view, 4> kFenceRungs{
     "nothing was outstanding", "the logical unit was reset", "the fence time was waited out",
@@ -149,6 +150,14 @@ std::string notice_text(const Notice& notice) {
     case NoticeKind::ConnectionRefused:
         return fmt::format("connection {} could not be added, status {:02x}/{:02x}", notice.a,
                            (notice.b >> 8) & 0xff, notice.b & 0xff);
+    case NoticeKind::ConnectionLost:
+        return fmt::format("connection {} was lost, the session goes on: {}", notice.a,
+                           text_at(kLossReasons, notice.b));
+    case NoticeKind::ConnectionReinstated:
+        return fmt::format("connection {} is back, {} commands to take over", notice.a, notice.b);
+    case NoticeKind::ConnectionRemoved:
+        return fmt::format("connection {} was logged out, {} commands to take over", notice.a,
+                           notice.b);
     }
     return fmt::format("notice {} with {} and {}", static_cast<int>(notice.kind), notice.a,
                        notice.b);

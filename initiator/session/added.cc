@@ -19,8 +19,9 @@ bool is_final(const LoginFailure& failure) noexcept {
 
 }  // namespace
 
-bool Session::is_leading(const Connection& conn) const noexcept {
-    return conn.index == ConnIndex{0};
+/// Its login is the session's; any other one joins a session that works.
+bool Session::begins_session(const Connection& conn) const noexcept {
+    return conn.index == ConnIndex{0} && !is_full_feature();
 }
 
 Cid Session::cid_of(const Connection& conn) noexcept {
@@ -29,7 +30,7 @@ Cid Session::cid_of(const Connection& conn) noexcept {
 
 /// Its end is not the session's: nothing was sent on it yet.
 bool Session::is_being_added(const Connection& conn) const noexcept {
-    return !is_leading(conn) &&
+    return !begins_session(conn) &&
            (conn.state == ConnState::TransportWait || conn.state == ConnState::InLogin);
 }
 
@@ -42,7 +43,8 @@ bool Session::is_in_use(Cid cid) const noexcept {
 /// As many as were agreed, once the session works. Section 6.3.3.
 bool Session::may_add(const Connection& conn) const noexcept {
     return stage_ == Stage::Ready && departure_ == Departure::None && !is_single_ &&
-           !is_leading(conn) && !conn.has_link && conn.index.raw() < agreed_.max_connections;
+           !conn.has_link && conn.reinstatement.step == Comeback::None &&
+           conn.index.raw() < agreed_.max_connections;
 }
 
 void Session::add_connections(Instant now) noexcept {
@@ -66,6 +68,8 @@ void Session::on_added_login(Connection& conn, Instant now, const LoginStep& ste
             cleanup_event(conn, CleanupEvent::LogoutDone);
         }
         begin_full_feature(conn, now, *done);
+        if (session_ == SessionState::Failed) session_event(SessionEvent::Continued);
+        if (conn.reinstatement.step == Comeback::LoggingIn) return on_reinstated(conn, now);
         tasks_.use_connection(conn.index.raw());
         return note(NoticeKind::ConnectionAdded, cid_of(conn).raw());
     }
@@ -73,7 +77,8 @@ void Session::on_added_login(Connection& conn, Instant now, const LoginStep& ste
     // session that works stays as it is.
     const auto* failure = std::get_if<LoginFailure>(&step);
     const bool is_refused = failure == nullptr || is_final(*failure);
-    if (is_refused) is_single_ = true;
+    const bool comes_back = conn.reinstatement.step == Comeback::LoggingIn;
+    if (is_refused) (comes_back ? conn.reinstatement.is_refused : is_single_) = true;
     note(NoticeKind::ConnectionRefused, cid_of(conn).raw(), failure ? failure->status : 0);
     drop_added(conn, now);
 }
@@ -90,6 +95,7 @@ void Session::drop_added(Connection& conn, Instant now) noexcept {
 void Session::on_add_failed(Connection& conn, Instant now) noexcept {
     conn.disarm();
     if (conn.cleanup == CleanupState::InCleanup) cleanup_event(conn, CleanupEvent::LogoutFailed);
+    if (conn.reinstatement.step == Comeback::LoggingIn) return on_reinstatement_failed(conn);
     conn.add_at = now + kAddAgain;
 }
 

@@ -24,7 +24,7 @@ void Session::connect(Connection& conn, Instant now) noexcept {
     conn_event(conn, ConnEvent::ConnectWanted);
     conn.has_link = true;
     conn.login_by = now + config_.timers.login;
-    if (is_leading(conn)) {
+    if (begins_session(conn)) {
         stage_ = Stage::Connecting;
         session_portal_ = portal_.current(config_);
     }
@@ -36,7 +36,7 @@ void Session::transport_up(Connection& conn, Instant now, const FreshRandom& ran
     conn_event(conn, ConnEvent::TransportUp);
     conn.restart();
     LoginOptions options{.offer_md5_only = is_md5_only_};
-    if (is_leading(conn)) {
+    if (begins_session(conn)) {
         stage_ = Stage::LoggingIn;
         window_.start(CmdSn{config_.first_cmd_sn});
         tsih_ = {};
@@ -48,7 +48,7 @@ void Session::transport_up(Connection& conn, Instant now, const FreshRandom& ran
                                  .cid = cid_of(conn),
                                  .itt = next_auxiliary_itt(kLoginSlot),
                                  .cmd_sn = window_.current(),
-                                 .expected_stat_sn = {}};
+                                 .expected_stat_sn = conn.reinstatement.expected_stat_sn};
     conn.login.emplace(config_, identity, random, options);
     conn.is_login_unsent = true;
     conn.keep_alive.on_received(now);
@@ -62,7 +62,7 @@ void Session::on_login_pdu(Connection& conn, Instant now) noexcept {
         return lose(now, LossReason::LoginFailed);
     }
     const LoginStep step = conn.login->on_response(conn.framer.header(), conn.framer.placed());
-    if (!is_leading(conn)) return on_added_login(conn, now, step);
+    if (!begins_session(conn)) return on_added_login(conn, now, step);
     if (std::holds_alternative<LoginSendNext>(step)) {
         conn.is_login_unsent = true;
     } else if (const auto* done = std::get_if<LoginDone>(&step)) {
@@ -180,6 +180,7 @@ void Session::stop_probe() noexcept {
     deadlines_.probe = Instant::never();
     deadlines_.probe_again = Instant::never();
     Task& task = tasks_.probe();
+    forget_unsettled(task);
     if (task.state != TaskState::Free) tasks_.set_state(task, TaskState::Free);
 }
 

@@ -5,7 +5,7 @@
 /// all connections share (the command window, tasks, the negotiated parameters) is the session's.
 ///
 /// Timers: add_at, ours alone; login_by, logout_by, and those of KeepAlive and Repair, which judge
-/// the target and are lenient.
+/// the target and are lenient; those of Reinstatement.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +22,7 @@
 #include "initiator/session/framer.h"
 #include "initiator/session/keep_alive.h"
 #include "initiator/session/out_queue.h"
+#include "initiator/session/reinstate.h"
 #include "initiator/session/repair.h"
 #include "initiator/session/status_sequence.h"
 #include "initiator/session/transmit_ring.h"
@@ -81,6 +82,7 @@ struct alignas(reserve::kCarveUnitBytes) Connection {
     std::uint32_t max_recv_theirs_bytes = 0;  ///< Data segments that the target takes.
     FixedQueue<NopAnswer, 32> nop_answers;
     Repair repair;
+    Reinstatement reinstatement;
 
     ConnState state = ConnState::Free;
     CleanupState cleanup = CleanupState::Free;  ///< Of the connection before this one.
@@ -92,7 +94,7 @@ struct alignas(reserve::kCarveUnitBytes) Connection {
     Itt logout_itt{};
     std::optional<std::uint16_t> receiving{};  ///< The slot whose Data-In payload is under way.
 
-    /// Not the leading one: when to try to add it. Never: it is there, or being added.
+    /// When to try to add it to a session that works. Never: it is there, or being added.
     Instant add_at{};
     Instant login_by = Instant::never();   ///< Connect and login.
     Instant logout_by = Instant::never();  ///< Answer to the logout.

@@ -1,5 +1,6 @@
 // Session: PDUs in. Every number and length is judged here before anything believes it.
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "initiator/scsi/sense.h"
@@ -52,7 +53,7 @@ void Session::take_in(Connection& conn, Instant now) noexcept {
         case Framed::HeaderDigestWrong:
             ++counters_.digest_errors;
             note(NoticeKind::DigestError, 0);
-            return lose(now, LossReason::HeaderDigest);
+            return lose_connection(conn, now, LossReason::HeaderDigest);
         case Framed::DataDigestWrong:
             ++counters_.digest_errors;
             note(NoticeKind::DigestError, 1, u8_at<0>(conn.framer.header()));
@@ -107,7 +108,7 @@ std::optional<Violation> Session::place_data_in(Connection& conn) noexcept {
         conn.framer.place_payload({});  // Stale: read and dropped (RED-12).
         return {};
     }
-    if (task->conn != conn.index.raw()) return Violation::TaskWrongConnection;
+    if (!task->is_allegiant_to(conn.index.raw())) return Violation::TaskWrongConnection;
     if (task->direction != DataDirection::Read) return Violation::DataInForWrite;
     const Place place = place_of(view->data_sn().raw(), task->next_data_sn.raw());
     if (place != Place::Due) {
@@ -243,7 +244,9 @@ std::optional<Violation> Session::on_scsi_response(Connection& conn, Instant now
     if (!view) return view.error();
     if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
     Task* const task = tasks_.find_sent(view->task_tag());
-    if (task != nullptr && task->conn != conn.index.raw()) return Violation::TaskWrongConnection;
+    if (task != nullptr && !task->is_allegiant_to(conn.index.raw())) {
+        return Violation::TaskWrongConnection;
+    }
     // Some targets leave ExpDataSN 0 (RED-02); R2Ts of a write are the target's own business.
     const DataSn counted = view->expected_data_sn();
     const EarlyStatus early{.stat_sn = view->numbers().stat_sn,
@@ -277,9 +280,10 @@ std::optional<Violation> Session::on_r2t(Connection& conn, Instant now) noexcept
         if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
         return {};
     }
-    if (task->conn != conn.index.raw()) return Violation::TaskWrongConnection;
+    if (!task->is_allegiant_to(conn.index.raw())) return Violation::TaskWrongConnection;
     if (task->direction != DataDirection::Write) return Violation::R2tForRead;
     if (view->lun() != config_.lun) return Violation::LunMismatch;
+    if (std::exchange(task->renumbers_r2t, false)) task->next_r2t_sn = view->r2t_sn();
     switch (place_of(view->r2t_sn().raw(), task->next_r2t_sn.raw())) {
     case Place::Due: task->gap = Gap::None; break;
     case Place::Seen: return {};  // A duplicate (R2T-08).
@@ -338,6 +342,10 @@ std::optional<Violation> Session::on_task_management(Connection& conn, Instant n
     if (!view) return view.error();
     const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
+    if (Task* const task = find_asked(conn, view->task_tag())) {
+        on_reassign_answer(conn, now, *task, view->response());
+        return {};
+    }
     if (rung_ == Rung::None || rung_unsent_ || view->task_tag() != rung_itt_) return {};
     if (view->response() == TaskResponse::FunctionSucceeded) {
         return Violation::TaskResponseNotNegotiated;  // RFC 7144: we never offer level 2.
@@ -353,6 +361,7 @@ std::optional<Violation> Session::on_logout_response(Connection& conn, Instant n
     if (!view) return view.error();
     const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
+    if (on_recovery_logout(conn, now, view->task_tag(), view->result())) return {};
     if (conn.state != ConnState::InLogout || conn.is_logout_unsent ||
         view->task_tag() != conn.logout_itt) {
         return Violation::PhaseWrong;
@@ -382,8 +391,12 @@ std::optional<Violation> Session::on_async(Connection& conn, Instant now) noexce
         on_logout_asked(conn, now, Duration::from_s(view->parameter3()));
         return {};
     case AsyncEvent::ConnectionDrop:
-        if (!is_in_use(Cid{view->parameter1()})) return {};
-        [[fallthrough]];
+        if (is_in_use(Cid{view->parameter1()})) {
+            on_drop_announced(Cid{view->parameter1()}, now,
+                              {.wait = Duration::from_s(view->parameter2()),
+                               .retain = Duration::from_s(view->parameter3())});
+        }
+        return {};
     case AsyncEvent::SessionDrop:
         time2wait_ = Duration::from_s(view->parameter2());
         lose(now, LossReason::AsyncDrop);
@@ -458,6 +471,10 @@ void Session::on_rejected(Connection& conn, Instant now, RejectReason reason,
             return;
         }
         if (reason == CommandNotSupported) return climb(now, RungEvent::Refused);
+    }
+    if (Task* const task = find_asked(conn, itt)) {
+        if (is_later) return ask_later(conn, now, *task);
+        distrust_level(1);
     }
     if (opcode == InitiatorOpcode::ScsiCommand && reason == CommandNotSupported) {
         Task* const task = tasks_.find_sent(itt);

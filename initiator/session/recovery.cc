@@ -40,12 +40,20 @@ void Session::lose(Instant now, LossReason reason) noexcept {
     const AfterLeaving after = after_loss();
     on_loss(now, reason);
     leave(OrderKind::Reset, after);
+    leave_if_alone(now);
+}
+
+/// The session may be lost while none of its connections is there.
+void Session::leave_if_alone(Instant now) noexcept {
+    const bool is_alone = std::ranges::none_of(conns_, &Connection::has_link);
+    if (stage_ == Stage::Leaving && is_alone) on_transports_gone(now);
 }
 
 /// A logout that was already under way is not tried again on a new session.
 Session::AfterLeaving Session::after_loss() const noexcept {
-    const bool is_last_step =
-        departure_ == Departure::Stopping && leading().state == ConnState::InLogout;
+    const bool is_logging_out = std::ranges::any_of(
+        conns_, [](const Connection* conn) { return conn->state == ConnState::InLogout; });
+    const bool is_last_step = departure_ == Departure::Stopping && is_logging_out;
     return is_last_step ? AfterLeaving::Stop : AfterLeaving::Reconnect;
 }
 
@@ -54,7 +62,7 @@ void Session::on_loss(Instant now, LossReason reason) noexcept {
     note(NoticeKind::SessionLost, static_cast<std::uint64_t>(reason), counters_.requests_in_flight);
     if (was_up) {
         ++counters_.sessions_lost;
-        session_event(SessionEvent::Failure);
+        if (session_ == SessionState::LoggedIn) session_event(SessionEvent::Failure);
         time2wait_ = std::max(time2wait_, Duration::from_s(agreed_.time2wait_s));
         if (stage_ == Stage::Ready) lost_at_ = now;
     } else {
@@ -88,7 +96,10 @@ void Session::leave(OrderKind how, AfterLeaving after) noexcept {
 /// Disarms whatever belongs to the session's connections.
 void Session::stop_everything() noexcept {
     if (is_probing_) stop_probe();
-    for (Connection* const conn : conns_) conn->disarm();
+    for (Connection* const conn : conns_) {
+        conn->disarm();
+        stop_reinstatement(*conn);
+    }
     counters_.connections = 0;
     if (is_fence_rung_) ++fence_failures_;
     is_fence_rung_ = false;
@@ -115,15 +126,28 @@ void Session::transport_lost(Connection& conn, Instant now) noexcept {
         }
         // Some targets agree to a level and hang up at the first SNACK (ER1-16).
         if (conn.repair.is_unanswered) distrust_level();
-        const AfterLeaving after = after_loss();
-        on_loss(now, LossReason::TransportLost);
-        conn.is_leaving = true;
-        conn_event(conn, ConnEvent::TransportLost);
-        leave(OrderKind::Reset, after);
+        if (may_reinstate(conn)) {
+            on_connection_lost(conn, now, LossReason::TransportLost, std::nullopt);
+        } else {
+            const AfterLeaving after = after_loss();
+            on_loss(now, LossReason::TransportLost);
+            conn.is_leaving = true;
+            conn_event(conn, ConnEvent::TransportLost);
+            leave(OrderKind::Reset, after);
+        }
     }
+    return_loans(conn);
     conn.on_transport_gone();
-    const bool is_last = std::ranges::none_of(conns_, &Connection::has_link);
-    if (stage_ == Stage::Leaving && is_last) on_transports_gone(now);
+    if (conn.reinstatement.step == Comeback::Leaving) return on_lost_transport_gone(conn, now);
+    leave_if_alone(now);
+}
+
+/// Whatever the transport had borrowed is free.
+void Session::return_loans(Connection& conn) noexcept {
+    conn.receiving.reset();
+    conn.ring.sent(conn.ring.waiting_bytes());
+    std::uint16_t owner = TransmitRing::kNobody;
+    while (conn.ring.release(owner) == TransmitRing::Release::Owner) return_loan(owner);
 }
 
 /// No transport holds anything of ours any more: now buffers may change hands.
@@ -144,8 +168,8 @@ void Session::on_transports_gone(Instant now) noexcept {
 
 void Session::requeue_all(Instant now) noexcept {
     for (Task& task : tasks_.requests()) {
-        task.loans = 0;
-        if (task.state == TaskState::Ending) finish(task);
+        HF_ASSERT(task.loans == 0 && task.state != TaskState::Ending);
+        task.allegiance = Allegiance::Settled;
         // The flush that was to make a write durable would flush nothing on a restarted target.
         task.part = TaskPart::Main;
         if (task.state != TaskState::Sent) continue;
@@ -161,7 +185,6 @@ void Session::requeue_all(Instant now) noexcept {
         }
         if (is_failing_fast_) complete(task, is_other_device_ ? Outcome::Gone : Outcome::TimedOut);
     }
-    tasks_.probe().loans = 0;
     HF_ASSERT(tasks_.sent_count() == 0);
 }
 
@@ -202,18 +225,19 @@ void Session::stop(Instant now) noexcept {
     if (stage_ == Stage::Idle) return end_session();
     const bool is_second = departure_ == Departure::Stopping;
     departure_ = Departure::Stopping;
-    if (is_second || !was_ready_ || (stage_ != Stage::Ready && is_settled())) return hurry();
+    if (is_second || !was_ready_ || (stage_ != Stage::Ready && is_settled())) return hurry(now);
     deadlines_.settle = now + config_.timers.logout;
     on_departure_progress(now);
 }
 
 /// The end without the target's consent.
-void Session::hurry() noexcept {
+void Session::hurry(Instant now) noexcept {
     if (stage_ == Stage::Leaving) {
         after_leaving_ = AfterLeaving::Stop;
     } else if (has_transport()) {
         if (session_ == SessionState::LoggedIn) session_event(SessionEvent::Failure);
         leave(OrderKind::Reset, AfterLeaving::Stop);
+        leave_if_alone(now);
     } else {
         end_session();
     }
@@ -235,11 +259,11 @@ void Session::on_departure_progress(Instant now) noexcept {
     const bool is_late = deadlines_.settle <= now;
     const bool may_log_out =
         departure_ == Departure::Stopping ? stage_ == Stage::Ready : is_full_feature();
-    if (!may_log_out) {
-        if (is_late) hurry();
+    Connection& conn = working();
+    if (!may_log_out || !conn.is_full_feature()) {
+        if (is_late) hurry(now);
         return;
     }
-    Connection& conn = leading();
     if (conn.state == ConnState::InLogout) return;
     const bool is_quiet =
         departure_ == Departure::Stopping ? is_settled() : tasks_.sent_count() == 0;
@@ -273,7 +297,8 @@ void Session::start_rung(Instant now, Rung rung) noexcept {
     HF_ASSERT(rung != Rung::None);
     rung_ = rung;
     rung_unsent_ = true;
-    rung_conn_ = rung == Rung::AbortTask ? aborted_conn_ : 0;  // Section 4.2.5.1.
+    // Section 4.2.5.1.
+    rung_conn_ = rung == Rung::AbortTask ? aborted_conn_ : working().index.raw();
     rung_itt_ = next_auxiliary_itt(kManagementSlot);
     Duration patience = config_.timers.abort_task;
     if (rung == Rung::UnitReset) patience = config_.timers.lun_reset;
@@ -300,7 +325,12 @@ void Session::climb(Instant now, RungEvent event) noexcept {
     }
     switch (taken.action) {
     case RungAction::None: return;
-    case RungAction::SendRequest: return start_rung(now, taken.to);
+    case RungAction::SendRequest:
+        // A reset ends commands whose connection is lost, too, and says nothing about them.
+        if (taken.to != Rung::AbortTask && has_unsettled()) {
+            return lose(now, LossReason::TaskManagementFailed);
+        }
+        return start_rung(now, taken.to);
     case RungAction::RetryTask:
         // Its own answer may have come first; then there is nothing left to do.
         if (Task* task = tasks_.find_sent(aborted_itt_)) retry(now, *task, Duration{});

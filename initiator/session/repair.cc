@@ -1,4 +1,6 @@
 // Session: recovery within a command and within a connection. RFC 7143 sections 7.1.4.1, 7.1.4.2.
+#include <algorithm>
+
 #include "base/assert.h"
 #include "initiator/session/sabotage.h"
 #include "initiator/session/session.h"
@@ -52,7 +54,7 @@ void Session::on_discarded(Connection& conn, Instant now) noexcept {
         if (!view) return on_violation(conn, now, view.error());
         is_counted = view->has_status();
         Task* task = tasks_.find_sent(view->task_tag());
-        if (task != nullptr && task->conn != conn.index.raw()) task = nullptr;
+        if (task != nullptr && !task->is_allegiant_to(conn.index.raw())) task = nullptr;
         const bool is_due = task != nullptr && view->data_sn() == task->next_data_sn;
         const bool is_new = task != nullptr && task->gap == Gap::None &&
                             task->next_data_sn.precedes(view->data_sn());
@@ -156,9 +158,10 @@ void Session::on_repair_failed(const Connection& conn, Instant now) noexcept {
     lose(now, LossReason::RepairFailed);
 }
 
-/// The target agreed to a level that it does not live up to: the next session asks for less.
-void Session::distrust_level() noexcept {
-    config_.wish.error_recovery_level = 0;
+/// The target agreed to a level that it does not live up to: the next session asks for `most`.
+void Session::distrust_level(std::uint8_t most) noexcept {
+    std::uint8_t& wish = config_.wish.error_recovery_level;
+    wish = std::min(wish, most);
 }
 
 }  // namespace holdfast::initiator

@@ -9,15 +9,17 @@ namespace holdfast::initiator {
 
 enum class Sabotage : std::uint8_t {
     None,
-    SkipFence,         ///< Sends requests again without proving the end of the old ones.
-    RetryWhileOut,     ///< Sends a timed-out request again without aborting it.
-    AcknowledgeEarly,  ///< ExpStatSN one ahead.
-    IgnoreDataDigest,  ///< Takes payloads whose digest is wrong.
-    CompleteOnLoss,    ///< Reports writes as done when the session is lost.
-    SkipFirstFence,    ///< A process that takes over a device logs in without a fence.
-    SnackWrong,        ///< Asks for what comes after the gap.
-    StatusBeforeData,  ///< Acknowledges a status whose data is still missing.
-    StrayData,         ///< Sends data over the leading connection, wherever its command went.
+    SkipFence,          ///< Sends requests again without proving the end of the old ones.
+    RetryWhileOut,      ///< Sends a timed-out request again without aborting it.
+    AcknowledgeEarly,   ///< ExpStatSN one ahead.
+    IgnoreDataDigest,   ///< Takes payloads whose digest is wrong.
+    CompleteOnLoss,     ///< Reports writes as done when the session is lost.
+    SkipFirstFence,     ///< A process that takes over a device logs in without a fence.
+    SnackWrong,         ///< Asks for what comes after the gap.
+    StatusBeforeData,   ///< Acknowledges a status whose data is still missing.
+    StrayData,          ///< Sends data over the leading connection, wherever its command went.
+    ReassignWrong,      ///< Acknowledges one Data-In too many when a command is reassigned.
+    RetryBeforeLogout,  ///< Sends a lost connection's commands again, over whatever lives.
 };
 
 #if defined(HF_SABOTAGE)

@@ -207,6 +207,7 @@ SessionPhase Session::phase() const noexcept {
     case Stage::Probing: return SessionPhase::Probing;
     case Stage::Fencing: return SessionPhase::Fencing;
     case Stage::Ready:
+        if (!is_any_working()) return SessionPhase::Waiting;
         return departure_ == Departure::None ? SessionPhase::Ready : SessionPhase::LoggingOut;
     case Stage::Leaving:
         return departure_ == Departure::Stopping ? SessionPhase::LoggingOut : SessionPhase::Waiting;
@@ -226,6 +227,7 @@ Instant Session::next_own_deadline() const noexcept {
     for (const Task& task : tasks_.resting) next = earlier(next, task.retry_at);
     for (const Connection* const conn : conns_) {
         if (may_add(*conn)) next = earlier(next, conn->add_at);
+        next = earlier(next, earlier(conn->reinstatement.at, conn->reinstatement.retain_until));
         if (conn->keep_alive.dead_at().is_never()) next = earlier(next, conn->keep_alive.wake_at());
     }
     return next;
@@ -248,7 +250,7 @@ Instant Session::next_target_deadline() const noexcept {
     next = earlier(next, earlier(deadlines_.probe, deadlines_.window));
     for (const Connection* const conn : conns_) {
         for (const Instant at : {conn->login_by, conn->logout_by, conn->keep_alive.dead_at(),
-                                 conn->repair.answer_by}) {
+                                 conn->repair.answer_by, conn->reinstatement.answer_by}) {
             next = earlier(next, at);
         }
     }
@@ -300,6 +302,7 @@ void Session::judge_own_deadlines(Instant now) noexcept {
         deadlines_.replacement = Instant::never();
         is_failing_fast_ = true;
         fail_waiting(is_other_device_ ? Outcome::Gone : Outcome::TimedOut);
+        if (stage_ == Stage::Ready) lose(now, LossReason::ReinstatementFailed);
     }
     if (deadlines_.fence <= now) {
         deadlines_.fence = Instant::never();
@@ -308,6 +311,9 @@ void Session::judge_own_deadlines(Instant now) noexcept {
     if (deadlines_.reconnect <= now) {
         deadlines_.reconnect = Instant::never();
         connect(leading(), now);
+    }
+    for (Connection* const conn : conns_) {
+        if (!judge_reinstatement(*conn, now)) return;
     }
     add_connections(now);
 }
@@ -320,12 +326,14 @@ bool Session::judge_connection(Connection& conn, Instant now) noexcept {
         note(NoticeKind::NopTimeout,
              static_cast<std::uint64_t>((now - conn.keep_alive.heard_at()).ms()),
              static_cast<std::uint64_t>(granted_.ms()));
-        lose(now, LossReason::NopTimeout);
+        lose_connection(conn, now, LossReason::NopTimeout);
     } else if (conn.login_by <= now) {
         note(NoticeKind::ConnectFailed, losses_in_row_ + 1U);
         lose(now, LossReason::LoginFailed);
     } else if (conn.logout_by <= now) {
         lose(now, LossReason::AsyncLogout);
+    } else if (conn.reinstatement.answer_by <= now) {
+        lose(now, LossReason::ReinstatementFailed);
     } else {
         return conn.repair.answer_by > now || judge_repair(conn, now);
     }
@@ -364,7 +372,7 @@ void Session::judge_window(Instant now) noexcept {
     }
     if (deadlines_.window.is_never()) {
         deadlines_.window = now + config_.timers.command;
-        leading().keep_alive.want_ping(now);
+        working().keep_alive.want_ping(now);
     } else if (deadlines_.window <= now) {
         lose(now, LossReason::WindowStuck);
     }

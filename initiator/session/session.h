@@ -1,5 +1,6 @@
 /// One iSCSI session to one logical unit: what stands behind engine.h.
-/// RFC 7143 at error recovery levels 0 and 1: the end of one connection is the session's end.
+/// RFC 7143 at error recovery levels 0, 1 and 2. Below level 2 the end of one connection is the
+/// session's end.
 ///
 /// The parts decide, each in its own header and without knowing the others: Connection with its
 /// Framer (bytes to PDUs), TransmitRing (PDUs to spans), StatusSequence, OutQueue, KeepAlive and
@@ -12,7 +13,8 @@
 ///
 /// Files: session.cc (life, requests, time), connect.cc (login, probe, fence), receive.cc (PDUs
 /// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout),
-/// repair.cc (SNACK), added.cc (connections beyond the first).
+/// repair.cc (SNACK), added.cc (connections beyond the first), reinstate.cc (one connection lost),
+/// reassign.cc (its commands).
 #pragma once
 
 #include <cstddef>
@@ -152,7 +154,7 @@ private:
     void begin_full_feature(Connection& conn, Instant now, const LoginDone& done) noexcept;
 
     // added.cc
-    [[nodiscard]] bool is_leading(const Connection& conn) const noexcept;
+    [[nodiscard]] bool begins_session(const Connection& conn) const noexcept;
     [[nodiscard]] bool is_being_added(const Connection& conn) const noexcept;
     [[nodiscard]] static Cid cid_of(const Connection& conn) noexcept;
     [[nodiscard]] bool is_in_use(Cid cid) const noexcept;
@@ -216,7 +218,47 @@ private:
     [[nodiscard]] bool put_snack(Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool judge_repair(Connection& conn, Instant now) noexcept;
     void on_repair_failed(const Connection& conn, Instant now) noexcept;
-    void distrust_level() noexcept;
+    void distrust_level(std::uint8_t most = 0) noexcept;
+
+    // reinstate.cc
+    /// How long to wait before a connection is reinstated, and from then on how long the target
+    /// keeps its commands. Section 7.5.
+    struct RecoveryTimes {
+        Duration wait{};
+        Duration retain{};
+    };
+    [[nodiscard]] Connection& working() noexcept;
+    [[nodiscard]] bool is_any_working() const noexcept;
+    [[nodiscard]] bool has_unsettled() const noexcept;
+    [[nodiscard]] bool may_reinstate(const Connection& conn) const noexcept;
+    void lose_connection(Connection& conn, Instant now, LossReason reason) noexcept;
+    void on_drop_announced(Cid cid, Instant now, RecoveryTimes times) noexcept;
+    void on_connection_lost(Connection& conn, Instant now, LossReason reason,
+                            std::optional<RecoveryTimes> announced) noexcept;
+    void orphan_commands(Connection& conn) noexcept;
+    void on_helper_lost(Connection& conn, const Connection& lost, Instant now) noexcept;
+    void on_lost_transport_gone(Connection& conn, Instant now) noexcept;
+    void find_way_back(Connection& conn, Instant now, Duration wait) noexcept;
+    void on_reinstatement_failed(Connection& conn) noexcept;
+    void on_reinstated(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool put_recovery_logout(Connection& conn) noexcept;
+    [[nodiscard]] bool on_recovery_logout(const Connection& conn, Instant now, Itt itt,
+                                          LogoutResult result) noexcept;
+    void take_over(Connection& conn, Connection& lost, Instant now) noexcept;
+    [[nodiscard]] bool judge_reinstatement(Connection& conn, Instant now) noexcept;
+    void stop_reinstatement(Connection& conn) noexcept;
+
+    // reassign.cc
+    [[nodiscard]] Task* next_lost(const Connection& conn, bool is_acknowledged) noexcept;
+    [[nodiscard]] bool put_reassign(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool put_lost_command(Connection& conn, Instant now) noexcept;
+    void settle(Connection& conn, Instant now, Task& task) noexcept;
+    void on_settled(Connection& conn) noexcept;
+    void forget_unsettled(const Task& task) noexcept;
+    [[nodiscard]] Task* find_asked(const Connection& conn, Itt itt) noexcept;
+    void ask_later(Connection& conn, Instant now, Task& task) noexcept;
+    void on_reassign_answer(Connection& conn, Instant now, Task& task,
+                            TaskResponse response) noexcept;
 
     // answer.cc
     void on_answer(Instant now, Task& task, const scsi::CommandEnd& end) noexcept;
@@ -235,7 +277,9 @@ private:
     [[nodiscard]] bool put_data_out(Connection& conn) noexcept;
     [[nodiscard]] bool put_command(Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool may_send(const Connection& conn, const Task& task) const noexcept;
-    void prepare(Task& task, ScsiCommandHeader& header) noexcept;
+    static void reset_progress(Task& task) noexcept;
+    void write_command(Connection& conn, Task& task) noexcept;
+    void prepare(Task& task) noexcept;
     [[nodiscard]] Cdb prepare_request(Task& task) noexcept;
     void put_logout(Connection& conn) noexcept;
     [[nodiscard]] static StatSn acknowledged(const Connection& conn) noexcept;
@@ -244,6 +288,8 @@ private:
     // recovery.cc
     void lose(Instant now, LossReason reason) noexcept;
     void leave(OrderKind how, AfterLeaving after) noexcept;
+    void leave_if_alone(Instant now) noexcept;
+    void return_loans(Connection& conn) noexcept;
     void on_transports_gone(Instant now) noexcept;
     void on_loss(Instant now, LossReason reason) noexcept;
     [[nodiscard]] AfterLeaving after_loss() const noexcept;
@@ -252,7 +298,7 @@ private:
     void schedule_reconnect(Instant now) noexcept;
     void give_up() noexcept;
     void end_session() noexcept;
-    void hurry() noexcept;
+    void hurry(Instant now) noexcept;
     void start_rung(Instant now, Rung rung) noexcept;
     void climb(Instant now, RungEvent event) noexcept;
     void on_fence_answer(Instant now, RungEvent event) noexcept;

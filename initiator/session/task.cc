@@ -4,12 +4,53 @@ namespace holdfast::initiator {
 
 void TaskTable::choose_connection(Task& task) noexcept {
     std::uint8_t best = 0;
-    for (std::uint8_t i = 1; i < kConnectionsMax && !is_probe(task); ++i) {
-        const bool is_usable = (usable_ & (1U << i)) != 0;
-        if (is_usable && load_[i] < load_[best]) best = i;
+    bool is_chosen = false;
+    for (std::uint8_t i = 0; i < kConnectionsMax; ++i) {
+        if (!is_usable(i) || (is_chosen && load_[i] >= load_[best])) continue;
+        best = i;
+        is_chosen = true;
+        if (is_probe(task)) break;
     }
-    task.conn = best;
+    task.conn = best;  // The first, when there is none: see move_ready().
     ++load_[best];
+}
+
+/// Whatever waits for a connection that is not there waits for one that is.
+void TaskTable::move_ready() noexcept {
+    if (usable_ == 0) return;
+    for (Task& task : ready) {
+        if (is_usable(task.conn)) continue;
+        --load_[task.conn];
+        choose_connection(task);
+    }
+}
+
+void TaskTable::use_connection(std::uint8_t conn) noexcept {
+    HF_ASSERT(conn < kConnectionsMax);
+    usable_ |= 1U << conn;
+    move_ready();
+}
+
+void TaskTable::stop_using(std::uint8_t conn) noexcept {
+    HF_ASSERT(conn < kConnectionsMax);
+    usable_ &= ~(1U << conn);
+    move_ready();
+}
+
+void TaskTable::move_sent(Task& task, std::uint8_t conn) noexcept {
+    HF_ASSERT(task.state == TaskState::Sent);
+    --load_[task.conn];
+    task.conn = conn;
+    ++load_[conn];
+}
+
+void TaskTable::restart_clock(Task& task, Instant now) noexcept {
+    HF_ASSERT(task.state == TaskState::Sent);
+    TaskList& list = task.is_patient ? sent_patient : sent_short;
+    list.erase(list.iterator_to(task));
+    list.push_back(task);
+    task.sent_at = now;
+    task.timed_out = false;
 }
 
 void TaskTable::use_leading_only() noexcept {

@@ -36,6 +36,14 @@ enum class TaskState : std::uint8_t {
     Ended,    ///< The completion waits to be polled.
 };
 
+/// Where a command that is out belongs, after its connection was lost. RFC 7143 sections 4.2.5.1
+/// and 7.2.2.
+enum class Allegiance : std::uint8_t {
+    Settled,  ///< To the connection where it went.
+    Lost,     ///< To none; it is to be sent or asked for again.
+    Asked,    ///< To none; TASK REASSIGN is out.
+};
+
 /// A write that must be durable on a unit without FUA is two commands.
 enum class TaskPart : std::uint8_t { Main, CacheFlush };
 
@@ -54,7 +62,8 @@ struct Task {
     Outcome outcome = Outcome::Done;
     bool is_patient = false;         ///< The long time-out applies: on TaskTable::sent_patient.
     bool force_unit_access = false;  ///< The CDB that went out carried FUA.
-    bool timed_out = false;          ///< The ladder has been told.
+    bool timed_out = false;          ///< The ladder has been told, or the allegiance is lost.
+    Allegiance allegiance = Allegiance::Settled;
 
     std::uint16_t generation = 0;
     std::uint16_t loans = 0;  ///< Pieces of the buffer that the transport holds.
@@ -71,6 +80,10 @@ struct Task {
     std::span<std::byte> in{};         ///< Read: where the data goes.
     std::span<const std::byte> out{};  ///< Write: where it comes from.
     CmdSn cmd_sn;
+    Cdb cdb{};
+    Lun lun{};
+    Itt reassign_itt{};          ///< Of the TASK REASSIGN that is out.
+    bool renumbers_r2t = false;  ///< Reassigned: the next R2T may have any number.
     DataSn next_data_sn;
     R2tSn next_r2t_sn;
     std::uint16_t r2ts_waiting = 0;          ///< R2Ts whose data has not been handed out wholly.
@@ -80,6 +93,11 @@ struct Task {
     std::array<std::byte, 24> parameters{};  ///< UNMAP parameter list.
 
     Hook hook;
+
+    /// PDUs for the command may come, and go, over this connection.
+    [[nodiscard]] bool is_allegiant_to(std::uint8_t to) const noexcept {
+        return conn == to && allegiance == Allegiance::Settled;
+    }
 };
 
 using TaskList =
@@ -141,10 +159,13 @@ public:
     [[nodiscard]] std::uint32_t sent_count() const noexcept { return sent_count_; }
 
     /// From now on commands may also go out on this connection.
-    void use_connection(std::uint8_t conn) noexcept {
-        HF_ASSERT(conn < kConnectionsMax);
-        usable_ |= 1U << conn;
-    }
+    void use_connection(std::uint8_t conn) noexcept;
+    /// From now on they may not; what waits for it goes elsewhere, or waits until there is one.
+    void stop_using(std::uint8_t conn) noexcept;
+    /// A command that is out belongs to another connection now.
+    void move_sent(Task& task, std::uint8_t conn) noexcept;
+    /// The command time-out of a command that is out begins anew.
+    void restart_clock(Task& task, Instant now) noexcept;
     /// Whatever waits goes out on the leading connection, and so does what comes.
     void use_leading_only() noexcept;
 
@@ -157,6 +178,10 @@ private:
     static constexpr std::uint8_t kConnectionsMax = EngineLimits::kConnectionsMax;
 
     void unlink(Task& task) noexcept;
+    [[nodiscard]] bool is_usable(std::uint8_t conn) const noexcept {
+        return (usable_ & (1U << conn)) != 0;
+    }
+    void move_ready() noexcept;
     /// Shortest queue first: chosen when a command begins to wait, so that no connection waits for
     /// another one.
     void choose_connection(Task& task) noexcept;

@@ -48,7 +48,8 @@ void Session::gather(Connection& conn, Instant now) noexcept {
         if (conn.state == ConnState::InLogin) {
             is_put = put_login(conn);
         } else if (conn.is_full_feature()) {
-            is_put = put_control(conn, now) || put_data_out(conn) || put_command(conn, now);
+            is_put = put_control(conn, now) || put_data_out(conn) || put_lost_command(conn, now) ||
+                     put_command(conn, now);
         }
         if (!is_put) return;
         recorder_.on_sent(conn.index.raw(), conn.ring.newest_header(), conn.digests);
@@ -95,7 +96,7 @@ bool Session::put_control(Connection& conn, Instant now) noexcept {
                                                             .expected_stat_sn = acknowledged(conn),
                                                             .referenced_cmd_sn = aborted_cmd_sn_,
                                                             .expected_data_sn = {}});
-    } else if (put_snack(conn, now)) {
+    } else if (put_recovery_logout(conn) || put_reassign(conn, now) || put_snack(conn, now)) {
         // Written.
     } else if (conn.keep_alive.wants_ping()) {
         conn.ping_itt = next_auxiliary_itt(kPingSlot);
@@ -171,9 +172,32 @@ bool Session::put_command(Connection& conn, Instant now) noexcept {
     const auto found = std::ranges::find_if(tasks_.ready, is_its);
     if (found == tasks_.ready.end() || !may_send(conn, *found)) return false;
     Task& task = *found;
-    ScsiCommandHeader header{};
-    header.lun = config_.lun;
-    prepare(task, header);
+    prepare(task);
+    task.is_patient = is_patient(task);
+    task.timed_out = false;
+    task.allegiance = Allegiance::Settled;
+    task.sent_at = now;
+    task.cmd_sn = window_.take();
+    reset_progress(task);
+    tasks_.set_state(task, TaskState::Sent);
+    write_command(conn, task);
+    return true;
+}
+
+/// Nothing of the command's data has moved.
+void Session::reset_progress(Task& task) noexcept {
+    task.next_data_sn = DataSn{};
+    task.next_r2t_sn = R2tSn{};
+    task.renumbers_r2t = false;
+    task.r2ts_waiting = 0;
+    task.gap = Gap::None;
+    task.snacks = 0;
+    task.received.clear();
+}
+
+/// The command with the data that may go with it, unasked.
+void Session::write_command(Connection& conn, Task& task) noexcept {
+    HF_ASSERT(task.state == TaskState::Sent && conn.out_queue.empty());
     const std::uint32_t total = task.transfer_bytes;
     std::uint32_t immediate = 0;
     std::uint32_t unsolicited = 0;
@@ -184,45 +208,36 @@ bool Session::put_command(Connection& conn, Instant now) noexcept {
         }
         unsolicited = agreed_.initial_r2t ? immediate : std::min(agreed_.first_burst_bytes, total);
     }
-    task.is_patient = is_patient(task);
-    task.timed_out = false;
-    task.sent_at = now;
-    task.cmd_sn = window_.take();
-    task.next_data_sn = DataSn{};
-    task.next_r2t_sn = R2tSn{};
-    task.r2ts_waiting = 0;
-    task.gap = Gap::None;
-    task.snacks = 0;
-    task.received.clear();
-    tasks_.set_state(task, TaskState::Sent);
-    header.is_final = unsolicited == immediate;
-    header.direction = task.direction;
-    header.itt = TaskTable::itt_of(task);
-    header.expected_bytes = total;
-    header.immediate_bytes = immediate;
-    header.cmd_sn = task.cmd_sn;
-    header.expected_stat_sn = acknowledged(conn);
-    write(conn.ring.next_header(), header);
+    const Itt itt = TaskTable::itt_of(task);
+    write(conn.ring.next_header(), ScsiCommandHeader{.is_final = unsolicited == immediate,
+                                                     .direction = task.direction,
+                                                     .lun = task.lun,
+                                                     .itt = itt,
+                                                     .expected_bytes = total,
+                                                     .immediate_bytes = immediate,
+                                                     .cmd_sn = task.cmd_sn,
+                                                     .expected_stat_sn = acknowledged(conn),
+                                                     .cdb = task.cdb});
     if (immediate > 0) ++task.loans;
     conn.ring.push(conn.digests, task.out.first(immediate), task.index);
     if (unsolicited > immediate) {
         conn.out_queue.push(
-            {.itt = header.itt, .offset = immediate, .left_bytes = unsolicited - immediate});
+            {.itt = itt, .offset = immediate, .left_bytes = unsolicited - immediate});
     }
-    return true;
 }
 
-void Session::prepare(Task& task, ScsiCommandHeader& header) noexcept {
+void Session::prepare(Task& task) noexcept {
     task.in = {};
     task.out = {};
     task.force_unit_access = false;
+    task.lun = config_.lun;
     if (tasks_.is_probe(task)) {
         const scsi::ProbeCommand command = probe_.next_command();
-        header.cdb = command.cdb;
-        header.lun = command.lun;
+        task.cdb = command.cdb;
+        task.lun = command.lun;
         task.in = probe_data_.first(command.data_in_bytes);
     } else {
-        header.cdb = prepare_request(task);
+        task.cdb = prepare_request(task);
     }
     task.direction = DataDirection::None;
     if (!task.in.empty()) task.direction = DataDirection::Read;

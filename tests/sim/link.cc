@@ -35,7 +35,8 @@ void World::open_link(ConnIndex index) {
         link.fails_at = now_ + 3'000'000;
     } else {
         link.up_at = now_ + 2 * delay();
-        if (faults_on_ && random_.one_in(4)) link.cut_after = random_.below(60'000);
+        if (faults_on_ && random_.one_in(survives_cuts_ ? 2 : 4))
+            link.cut_after = random_.below(60'000);
     }
 }
 

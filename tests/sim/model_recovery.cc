@@ -82,6 +82,7 @@ void ModelTarget::on_data_ack(Conn& conn, const Pdu& pdu) {
         });
         if (!is_it) continue;
         std::erase_if(sent, [&](const Pdu& in) { return is_before(in.u32(36), next); });
+        conn.has_acknowledged_data = true;
         return;
     }
     if (!conn.has_lied) complain("DataACK for what was not asked");

@@ -12,7 +12,11 @@ bool ModelTarget::join_session(int id, const Pdu& pdu) {
     const auto known = sessions_.find(tsih);
     auto session = known == sessions_.end() ? nullptr : known->second.lock();
     const bool is_new = tsih == 0 || strikes(faults.split_session);
-    const bool has_room = session && session->conns.size() < session->agreed.max_connections;
+    const auto cid = static_cast<std::uint16_t>(pdu.get(20, 2));
+    conn.lost_ack = pdu.expected_stat_sn();
+    const std::size_t others =
+        session ? session->conns.size() - session->conns.count(holder_of(*session, cid)) : 0;
+    const bool has_room = session && others < session->agreed.max_connections;
     if (is_new || !has_room) {
         session = std::make_shared<Shared>();
         session->tsih = next_tsih_++;
@@ -44,7 +48,8 @@ bool ModelTarget::is_in_turn(int id, Micros now, const Pdu& pdu) {
         return true;
     }
     if (pdu.opcode() == kSnack || pdu.cmd_sn() == session.expected_cmd_sn) return true;
-    if (pdu.opcode() == kTaskRequest) {
+    const bool is_reassign = pdu.opcode() == kTaskRequest && (pdu.bhs[1] & 0x7f) == 8;
+    if (pdu.opcode() == kTaskRequest && !is_reassign) {
         const bool is_later = static_cast<std::int32_t>(pdu.cmd_sn() - session.expected_cmd_sn) > 0;
         if (is_later) session.management.emplace_back(id, pdu);
         return !is_later;
@@ -83,7 +88,7 @@ void ModelTarget::take_pdu(int id, Micros now, const Pdu& pdu) {
     switch (pdu.opcode()) {
     case kCommand: return on_command(id, now, pdu);
     case kDataOut: return on_data_out(id, now, pdu);
-    case kTaskRequest: return on_management(id, pdu);
+    case kTaskRequest: return on_management(id, now, pdu);
     case kNopOut: return on_nop_out(id, pdu);
     case kLogout: return on_logout(id, pdu);
     case kSnack: return on_snack(id, pdu);

@@ -63,7 +63,13 @@ void ModelTarget::complain(const std::string& what) {
 void ModelTarget::lost(int conn) {
     if (!conns_.contains(conn)) return;
     conns_.at(conn).is_alive = false;
-    if (conns_.at(conn).session) conns_.at(conn).session->conns.erase(conn);
+    if (conns_.at(conn).session) {
+        const bool was_there = conns_.at(conn).session->conns.erase(conn) != 0;
+        if (keeps_commands(conns_.at(conn))) {
+            if (was_there) retain(conn);
+            return;
+        }
+    }
     // What lacks data can never be executed any more.
     std::erase_if(commands_, [&](const auto& item) {
         return item.second.conn == conn && item.second.run_at == kNever;
@@ -87,6 +93,8 @@ Micros ModelTarget::next_event() const {
 }
 
 void ModelTarget::run(Micros now) {
+    now_ = now;
+    forget_orphans();
     for (auto at = commands_.begin(); at != commands_.end();) {
         if (at->second.run_at > now) {
             ++at;
@@ -101,6 +109,7 @@ void ModelTarget::run(Micros now) {
 void ModelTarget::receive(int id, Micros now, std::span<const std::uint8_t> bytes) {
     Conn& conn = conns_.at(id);
     if (!conn.is_alive || !is_up) return;
+    now_ = now;
     conn.in.add(bytes);
     while (conn.is_alive && !conn.wants_close) {
         const auto pdu = conn.in.next();
@@ -111,7 +120,8 @@ void ModelTarget::receive(int id, Micros now, std::span<const std::uint8_t> byte
 }
 
 bool ModelTarget::check_numbers(Conn& conn, const Pdu& pdu) {
-    const std::uint32_t ack = pdu.expected_stat_sn();
+    const bool is_of_another = pdu.opcode() == kLogout && (pdu.bhs[1] & 0x7f) == 2;
+    const std::uint32_t ack = is_of_another ? conn.last_ack : pdu.expected_stat_sn();
     if (is_after(ack, conn.stat_sn)) complain("ExpStatSN is ahead of what was sent");
     if (is_after(conn.last_ack, ack)) complain("ExpStatSN went back");
     conn.last_ack = ack;
@@ -137,6 +147,7 @@ void ModelTarget::on_pdu(int id, Micros now, const Pdu& pdu) {
     if (!conn.is_full) return complain("PDU before login is over");
     if (!check_numbers(conn, pdu)) return;
     const auto session = conn.session;
+    check_retry(*session, pdu);
     if (!is_in_turn(id, now, pdu)) return;
     take_pdu(id, now, pdu);
     take_turns(session, now);
@@ -163,6 +174,10 @@ void ModelTarget::on_login(int id, const Pdu& pdu) {
     send(conn, answer.response, true);
     if (!answer.is_last) return;
     if (pdu.get(14, 2) == 0) conn.session->agreed = conn.agreed;
+    conn.cid = static_cast<std::uint16_t>(pdu.get(20, 2));
+    if (const int old = holder_of(*conn.session, conn.cid); old != 0 && old != id) {
+        log_out_for_recovery(*conn.session, old, conn.lost_ack);
+    }
     conn.is_full = true;
     conn.last_ack = conn.stat_sn;
     conn.in.digests = conn.agreed.digests;
@@ -292,7 +307,7 @@ void ModelTarget::on_data_out(int id, Micros now, const Pdu& pdu) {
     if (is_end) ask_or_queue(now, command);
 }
 
-void ModelTarget::on_management(int id, const Pdu& pdu) {
+void ModelTarget::on_management(int id, Micros now, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
     if (!pdu.is_immediate()) complain("task management must be immediate here");
     Pdu answer;
@@ -303,6 +318,11 @@ void ModelTarget::on_management(int id, const Pdu& pdu) {
     if (strikes(faults.deaf_management)) return;
     if (strikes(faults.refuse_management)) {
         answer.bhs[2] = random_.one_in(2) ? 5 : 255;
+    } else if (function == 8) {
+        answer.bhs[2] = reassign(id, pdu);
+        send(conn, answer, true);
+        if (answer.bhs[2] == 0) go_on(id, now, pdu);
+        return;
     } else if (function == 1) {
         const auto gone = std::erase_if(commands_, [&](const auto& item) {
             return item.second.conn == id && item.second.pdu.itt() == pdu.ttt();
@@ -329,6 +349,7 @@ void ModelTarget::on_nop_out(int id, const Pdu& pdu) {
 
 void ModelTarget::on_logout(int id, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
+    if ((pdu.bhs[1] & 0x7f) == 2 && keeps_commands(conn)) return on_recovery_logout(id, pdu);
     if ((pdu.bhs[1] & 0x7f) != 0) complain("logout for another reason than the session's end");
     Pdu answer;
     answer.bhs[0] = kLogoutResponse;
@@ -408,7 +429,7 @@ void ModelTarget::execute(Command& command) {
         answer = unit_data(pdu);
         if (answer.empty()) return send_sense(conn, pdu, 0x05, 0x2400);
     }
-    if (command.is_silent || !conn.is_alive) return;
+    if (command.is_silent || (!conn.is_alive && !keeps_commands(conn))) return;
     if (answer.empty()) return send_status(conn, pdu, 0);
     answer.resize(std::min<std::size_t>(answer.size(), pdu.u32(20)));
     send_read(conn, pdu, answer);
@@ -479,7 +500,8 @@ void ModelTarget::send_sense(Conn& conn, const Pdu& pdu, std::uint8_t key, std::
 }
 
 void ModelTarget::send(Conn& conn, Pdu pdu, bool is_counted) {
-    if (!conn.is_alive || conn.wants_close) return;
+    const bool is_gone = !conn.is_alive || conn.wants_close;
+    if (is_gone && !keeps_commands(conn)) return;
     const std::uint32_t wrong = conn.is_full && strikes(faults.violation) ? 3 : 0;
     pdu.put(24, 4, conn.stat_sn + wrong);
     if (is_counted) ++conn.stat_sn;
@@ -488,6 +510,7 @@ void ModelTarget::send(Conn& conn, Pdu pdu, bool is_counted) {
     pdu.put(28, 4, conn.session->expected_cmd_sn).put(32, 4, conn.session->max_cmd_sn);
     if (wrong != 0) conn.has_lied = true;
     keep(conn, pdu, is_counted);
+    if (is_gone) return;  // It is numbered and kept, for whoever comes for it.
     const bool may_lose =
         conn.is_full && conn.agreed.error_recovery_level > 0 && pdu.opcode() != kLogoutResponse;
     if (may_lose && strikes(faults.lose)) return;

@@ -4,7 +4,8 @@
 /// Like tgt, it lets a session live on when another with the same ISID logs in, and executes what
 /// that session has sent, however late; only LOGICAL UNIT RESET, ABORT TASK and a restart end a
 /// command that has arrived. At error recovery level 1 it keeps what it has sent until that is
-/// acknowledged, and sends it again when asked (model_recovery.cc). It judges the initiator too:
+/// acknowledged, and sends it again when asked (model_recovery.cc). At level 2 the commands of a
+/// lost connection go on over another one (model_reinstatement.cc). It judges the initiator too:
 /// whatever breaks the protocol is told by complaint().
 #pragma once
 
@@ -50,6 +51,7 @@ struct TargetFaults {
     std::uint64_t split_session = 0;    ///< A login that adds a connection opens a new session.
     std::uint64_t deaf_management = 0;  ///< A task management request is not answered.
     std::uint64_t refuse_management = 0;
+    std::uint64_t refuse_recovery = 0;  ///< Level 2: a logout or TASK REASSIGN is refused.
     Micros hold_max = 60'000'000;
 };
 
@@ -107,6 +109,11 @@ private:
         Pdu pdu;
         std::vector<Pdu> data;
     };
+    /// A connection that is lost, and whose commands are kept.
+    struct Orphan {
+        int conn = 0;
+        Micros until = 0;
+    };
     /// What the connections of a session share.
     struct Shared {
         std::uint16_t tsih = 0;
@@ -116,6 +123,9 @@ private:
         std::set<int> conns;
         bool is_split = false;  // Has had several connections: commands may come in any order.
         std::map<std::uint32_t, Early> early;         // By CmdSN.
+        std::map<std::uint16_t, Orphan> orphans;      // Level 2: lost connections, by CID.
+        std::set<int> logged_out;                     // Level 2: for recovery.
+        std::map<std::uint32_t, Pdu> discarded;       // Commands that went with a logout, by CmdSN.
         std::vector<std::pair<int, Pdu>> management;  // Waits for the commands before it.
     };
     struct Conn {
@@ -128,7 +138,10 @@ private:
         Agreed agreed;
         std::uint32_t stat_sn = 0;
         std::uint32_t last_ack = 0;
+        std::uint16_t cid = 0;
+        std::uint32_t lost_ack = 0;  // ExpStatSN of the connection that a login reinstates.
         std::shared_ptr<Shared> session;
+        bool has_acknowledged_data = false;              // By a DataACK.
         bool has_lied = false;                           // Wrong numbers: no complaints about them.
         std::vector<Pdu> statuses;                       // Level 1: sent, not acknowledged.
         std::map<std::uint32_t, std::vector<Pdu>> data;  // The same for Data-In and R2T, by ITT.
@@ -159,7 +172,7 @@ private:
     void take_pdu(int id, Micros now, const Pdu& pdu);
     void on_command(int id, Micros now, const Pdu& pdu);
     void on_data_out(int id, Micros now, const Pdu& pdu);
-    void on_management(int id, const Pdu& pdu);
+    void on_management(int id, Micros now, const Pdu& pdu);
     void on_nop_out(int id, const Pdu& pdu);
     void on_logout(int id, const Pdu& pdu);
     // model_recovery.cc
@@ -170,6 +183,19 @@ private:
     void resend(Conn& conn, Pdu pdu);
     void put_on_wire(Conn& conn, const Pdu& pdu);
     void send_reject(Conn& conn, const Pdu& pdu, std::uint8_t reason);
+    // model_reinstatement.cc
+    [[nodiscard]] static bool keeps_commands(const Conn& conn);
+    void retain(int id);
+    void forget_orphans();
+    [[nodiscard]] int holder_of(const Shared& session, std::uint16_t cid) const;
+    [[nodiscard]] int holder_of_status(const Shared& session, std::uint32_t itt) const;
+    void acknowledge_of_lost(Conn& conn, std::uint32_t expected_stat_sn);
+    void log_out_for_recovery(Shared& session, int id, std::uint32_t expected_stat_sn);
+    void check_retry(Shared& session, const Pdu& pdu);
+    void on_recovery_logout(int id, const Pdu& pdu);
+    [[nodiscard]] std::uint8_t reassign(int id, const Pdu& pdu);
+    void go_on(int id, Micros now, const Pdu& request);
+    void send_again(Conn& conn, Conn& lost, const Pdu& request);
     [[nodiscard]] bool discards(int id, Micros now, Command& command, const Pdu& pdu);
     [[nodiscard]] bool check_numbers(Conn& conn, const Pdu& pdu);
     [[nodiscard]] bool fault_instead(int id, const Pdu& pdu);
@@ -194,6 +220,7 @@ private:
     int next_conn_ = 1;
     std::uint64_t next_command_ = 1;
     std::uint64_t late_executions_ = 0;
+    Micros now_ = 0;
     std::string complaint_;
 };
 

@@ -68,6 +68,7 @@ int main(int count, char** words) {
     std::uint64_t requests = 0;
     std::uint64_t sessions = 0;
     std::uint64_t late = 0;
+    std::uint64_t taken_over = 0;
     std::uint64_t hash = 0;
     double lived = 0;
     for (std::uint64_t i = 0; i < arguments.seeds; ++i) {
@@ -81,6 +82,7 @@ int main(int count, char** words) {
         requests += verdict.requests;
         sessions += verdict.sessions;
         late += verdict.late_executions;
+        taken_over += verdict.taken_over;
         hash = (hash ^ verdict.hash) * 0x100000001b3ULL;
         lived += static_cast<double>(verdict.lived) / 1e6;
         if (verdict.failure.empty()) continue;
@@ -88,7 +90,8 @@ int main(int count, char** words) {
         return arguments.expects_failure ? 0 : 1;
     }
     std::printf("%" PRIu64 " lives, %.0f s, %" PRIu64 " requests, %" PRIu64 " sessions, %" PRIu64
-                " executions after a session's end, hash %016" PRIx64 "\n",
-                arguments.seeds, lived, requests, sessions, late, hash);
+                " executions after a connection's end, %" PRIu64
+                " commands taken over, hash %016" PRIx64 "\n",
+                arguments.seeds, lived, requests, sessions, late, taken_over, hash);
     return arguments.expects_failure ? 1 : 0;
 }

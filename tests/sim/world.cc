@@ -122,8 +122,11 @@ void World::choose_life() {
     parameters_.initial_r2t = dice(2) == 0;
     parameters_.immediate_data = dice(3) != 0;
     parameters_.max_connections = static_cast<std::uint16_t>(1 + dice(4));
-    parameters_.error_recovery_level = static_cast<std::uint8_t>(dice(2));
-    config_.wish.error_recovery_level = static_cast<std::uint8_t>(dice(3) == 0 ? 0 : 1);
+    parameters_.error_recovery_level = static_cast<std::uint8_t>(dice(3));
+    config_.wish.error_recovery_level = static_cast<std::uint8_t>(dice(4) == 0 ? dice(2) : 2);
+    survives_cuts_ =
+        parameters_.error_recovery_level == 2 && config_.wish.error_recovery_level == 2;
+    parameters_.time2wait_s = static_cast<std::uint16_t>(dice(3) == 0 ? 1 + dice(3) : 0);
     faults_until_ = now_ + static_cast<Micros>(dice(90)) * kSecond;
     next_fault_ = now_ + 2 * kSecond;
     // Some lives know one kind of fault, some know all.
@@ -147,6 +150,7 @@ void World::choose_life() {
     faults_.split_session = rate(3);
     faults_.deaf_management = rate(3);
     faults_.refuse_management = rate(3);
+    faults_.refuse_recovery = rate(6);
     // Where the fence is a wait, nothing may linger longer than that.
     const bool is_reset_sure = faults_.deaf_management == 0 && faults_.refuse_management == 0;
     const bool is_fenced_by_reset = config_.owns_unit_alone && is_reset_sure;
@@ -174,7 +178,7 @@ void World::maybe_fault() {
     }
     if (!faults_on_ || now_ < next_fault_) return;
     if (now_ >= faults_until_) return stop_faults();
-    next_fault_ = now_ + static_cast<Micros>(random_.below(8 * kSecond));
+    next_fault_ = now_ + static_cast<Micros>(random_.below((survives_cuts_ ? 3 : 8) * kSecond));
     const std::uint64_t dice = random_.below(10);
     if (dice == 0) {
         is_link_down_ = true;
@@ -204,7 +208,7 @@ void World::maybe_fault() {
             link->is_dead_for_target = true;
             link->peer_closed_at = now_ + delay();
         }
-    } else if (dice <= 3) {
+    } else if (dice <= 3 || (survives_cuts_ && dice >= 6)) {
         auto& link = links_.at(random_.below(connections_));
         if (link && link->is_up) link->peer_closed_at = now_ + delay();
         trace("cut");
@@ -311,6 +315,7 @@ Verdict World::live() {
             .requests = completed_,
             .sessions = engine_->counters().sessions_established,
             .late_executions = target_->late_executions(),
+            .taken_over = engine_->counters().tasks_reassigned + engine_->counters().tasks_resent,
             .lived = now_};
 }
 

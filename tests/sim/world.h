@@ -29,6 +29,7 @@ struct Verdict {
     std::uint64_t requests = 0;
     std::uint64_t sessions = 0;
     std::uint64_t late_executions = 0;
+    std::uint64_t taken_over = 0;  ///< Commands reassigned, or sent again as they were.
     Micros lived = 0;
 };
 
@@ -195,6 +196,7 @@ private:
     bool is_stopping_ = false;
     bool faults_on_ = true;
     bool has_volatile_cache_ = false;
+    bool survives_cuts_ = false;  ///< Level 2 on both sides.
     Micros faults_until_ = 0;
     Micros next_fault_ = 0;
     Micros stall_until_ = 0;

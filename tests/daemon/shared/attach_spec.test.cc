@@ -43,7 +43,6 @@ std::vector<Breakage> breakages() {
         {Wish, [](AttachSpec& s) { s.session.wish.first_burst_bytes = 2U << 20; }},
         {Wish, [](AttachSpec& s) { s.session.wish.max_outstanding_r2t = 0; }},
         {Wish, [](AttachSpec& s) { s.session.wish.max_outstanding_r2t = 9; }},
-        {Wish, [](AttachSpec& s) { s.session.wish.error_recovery_level = 2; }},
         {Wish, [](AttachSpec& s) { s.session.wish.error_recovery_level = 3; }},
         {Timer, [](AttachSpec& s) { s.session.timers.login = Duration{}; }},
         {Timer, [](AttachSpec& s) { s.session.timers.command = Duration::max(); }},
