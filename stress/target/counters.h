@@ -14,6 +14,10 @@ struct Counters {
     std::uint64_t logins = 0;
     std::uint64_t logins_refused = 0;
     std::uint64_t sessions_reinstated = 0;
+    std::uint64_t connections_reinstated = 0;
+    std::uint64_t recovery_logouts = 0;
+    std::uint64_t tasks_reassigned = 0;
+    std::uint64_t tasks_forgotten = 0;
     std::uint64_t logouts = 0;
     std::uint64_t pdus_received = 0;
     std::uint64_t pdus_sent = 0;

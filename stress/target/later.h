@@ -35,7 +35,13 @@ struct DelayedPdu {
     StoredPdu pdu{};
 };
 
-using LaterItem = std::variant<DelayedTask, HeldWrite, DelayedPdu>;
+/// Time2Wait and Time2Retain of a lost connection are over.
+struct RetainEnd {
+    SessionId session = kNoSession;
+    LinkId link = 0;
+};
+
+using LaterItem = std::variant<DelayedTask, HeldWrite, DelayedPdu, RetainEnd>;
 using Later = std::multimap<Instant, LaterItem>;
 
 }  // namespace holdfast::target

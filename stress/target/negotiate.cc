@@ -55,9 +55,11 @@ bool Negotiation::answer_number(const KeyValue& offer, TextWriter& out) {
                   &session_.max_outstanding_r2t},
         NumberKey{"MaxConnections", 1, 65'535, policy_.max_connections, true,
                   &session_.max_connections},
-        NumberKey{"DefaultTime2Wait", 0, 3600, policy_.time2wait_s, false, &ignored},
-        NumberKey{"DefaultTime2Retain", 0, 3600, policy_.time2retain_s, true, &ignored},
-        NumberKey{"ErrorRecoveryLevel", 0, 2, 0, true, &ignored},
+        NumberKey{"DefaultTime2Wait", 0, 3600, policy_.time2wait_s, false, &session_.time2wait_s},
+        NumberKey{"DefaultTime2Retain", 0, 3600, policy_.time2retain_s, true,
+                  &session_.time2retain_s},
+        NumberKey{"ErrorRecoveryLevel", 0, 2, policy_.recovery_level, true,
+                  &session_.recovery_level},
         NumberKey{"iSCSIProtocolLevel", 0, 31, 1, true, &ignored},
     };
     const auto found = std::ranges::find(keys, offer.key, &NumberKey::key);

@@ -16,6 +16,9 @@ struct SessionParams {
     std::uint32_t first_burst_bytes = 65'536;
     std::uint32_t max_outstanding_r2t = 1;
     std::uint32_t max_connections = 1;
+    std::uint32_t time2wait_s = 2;
+    std::uint32_t time2retain_s = 20;
+    std::uint32_t recovery_level = 0;
     bool initial_r2t = true;
     bool immediate_data = true;
     bool data_pdu_in_order = true;

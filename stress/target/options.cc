@@ -134,6 +134,7 @@ void add_negotiation(CLI::App& app, OperationalPolicy& policy, Words& words) {
     number("--max-connections", policy.max_connections, "MaxConnections");
     number("--time2wait", policy.time2wait_s, "DefaultTime2Wait in seconds");
     number("--time2retain", policy.time2retain_s, "DefaultTime2Retain in seconds");
+    number("--recovery-level", policy.recovery_level, "ErrorRecoveryLevel, 0 or 2 (without SNACK)");
     const auto boolean = [&](const char* name, bool& value, const char* help) {
         app.add_option(name, value, help)->capture_default_str()->group(group);
     };

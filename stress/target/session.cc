@@ -61,6 +61,7 @@ std::optional<Sense> Session::take_unit_attention(std::uint16_t lun, std::uint8_
 
 void Session::on_pdu(Link& link, const Pdu& pdu, const PduFaults& faults, Services& services) {
     const auto opcode = static_cast<Opcode>(opcode_of(pdu.header));
+    if (keeps_tasks()) take_acknowledgement(link, be32_at<at::kExpStatSn>(pdu.header));
     if (!pdu.data_intact) {
         // Section 7.8: discard, say so; the command then never existed.
         ++services.counters.digest_errors;
@@ -238,11 +239,6 @@ void Session::begin(Link& link, Task& task, Bytes immediate, Services& services)
     if (!task.unsolicited_open) plan_bursts(task, services);
     Task& kept = tasks_.emplace(task.itt, std::move(task)).first->second;
     advance(link, kept, services);
-}
-
-void Session::remove_link(LinkId link) {
-    std::erase(links_, link);
-    std::erase_if(tasks_, [&](const auto& task) { return task.second.link == link; });
 }
 
 std::size_t Session::abort_tasks(std::optional<std::uint16_t> lun) {

@@ -1,4 +1,5 @@
 /// One session: the command window, its tasks and their data. RFC 7143 sections 4.2 and 11.
+/// At recovery level 2 also what a lost connection leaves behind: session_recovery.cc.
 /// Timers: none of its own; delayed work waits in Services::later.
 /// Limits: tasks by the command window; one write by kTransferBytesMax.
 #pragma once
@@ -44,6 +45,8 @@ struct Task {
     std::uint32_t cmd_sn = 0;
     std::uint16_t lun = 0;
     std::uint32_t edtl = 0;
+    /// After a reassignment: Data-In in front of this one is not sent again.
+    std::uint32_t first_data_sn = 0;
     Cdb cdb{};
     LinkId link = 0;
     std::uint8_t flags = 0;
@@ -72,6 +75,20 @@ struct HeldBack {
     std::vector<StoredPdu> pdus;
 };
 
+/// A connection that was lost at recovery level 2.
+struct LostLink {
+    std::uint16_t cid = 0;
+    bool is_logged_out = false;
+};
+
+/// A command that was answered at recovery level 2, until the initiator acknowledges the status.
+struct Answered {
+    Task task;
+    Outcome outcome;
+    LinkId link = 0;
+    std::uint32_t stat_sn = 0;
+};
+
 class Session {
 public:
     Session(SessionId id, std::uint16_t tsih, const Login& login, std::uint32_t first_cmd_sn,
@@ -85,8 +102,18 @@ public:
     void finish_held(std::uint32_t itt, const Outcome& outcome, Services& services);
 
     void add_link(LinkId link) { links_.push_back(link); }
-    /// Ends the tasks of that link. RFC 7143 section 7.15: at level 0 they are gone.
-    void remove_link(LinkId link);
+    /// Ends the tasks of that link. RFC 7143 section 7.15: at level 0 they are gone. At level 2
+    /// they are kept.
+    void remove_link(const Link& link, Services& services);
+    /// A connection with this CID, there or lost, is logged out for recovery. False: there is none.
+    bool log_out_for_recovery(std::uint16_t cid, Services& services);
+    /// Time2Retain of that link is over.
+    void forget_link(LinkId link, Services& services);
+    /// Nothing is left that somebody could come back for.
+    [[nodiscard]] bool is_empty() const noexcept { return links_.empty() && lost_.empty(); }
+    [[nodiscard]] bool keeps_tasks() const noexcept {
+        return params_.recovery_level == 2 && params_.time2retain_s > 0;
+    }
     /// Ends tasks without an answer; returns how many. No LUN: all.
     std::size_t abort_tasks(std::optional<std::uint16_t> lun);
     void add_unit_attention(std::uint16_t lun, const Sense& sense);
@@ -130,6 +157,13 @@ private:
     void refuse(Link& link, std::uint32_t itt, const Sense& sense, Services& services);
     void finish(Link& link, const Task& task, const Outcome& outcome, Services& services);
     void send_data_in(Link& link, const Task& task, const Outcome& outcome, Services& services);
+    void answer(Link& link, const Task& task, const Outcome& outcome, Services& services);
+    void conclude(Task task, const Outcome& outcome, Services& services);
+    void keep_answer(LinkId link, std::uint32_t stat_sn, const Task& task, const Outcome& outcome);
+    void take_acknowledgement(const Link& link, std::uint32_t exp_stat_sn);
+    [[nodiscard]] std::uint8_t judge_reassign(std::uint32_t itt) const;
+    void reassign(Link& link, const Pdu& pdu, Services& services);
+    void ask_for_all(Link& link, Task& task, Services& services);
     void send_response(Link& link, const Task& task, const Outcome& outcome);
 
     void on_task_management(Link& link, const Pdu& pdu, Services& services);
@@ -154,6 +188,8 @@ private:
     std::map<std::uint16_t, std::deque<Sense>> attentions_;
     /// PDUs that came before an earlier CmdSN: the command, then the Data-Out that follow it.
     std::map<std::uint32_t, HeldBack> held_back_;
+    std::map<LinkId, LostLink> lost_;
+    std::vector<Answered> answered_;
 };
 
 }  // namespace holdfast::target

@@ -27,6 +27,7 @@ enum class FunctionResponse : std::uint8_t {
     Complete = 0,
     NoSuchTask = 1,
     NoSuchLun = 2,
+    // 3, 0 and 1 are also judge_reassign()'s.
     ReassignNotSupported = 4,
     NotSupported = 5,
     Rejected = 255,
@@ -73,7 +74,10 @@ void Session::on_task_management(Link& link, const Pdu& pdu, Services& services)
     case Function::LogicalUnitReset: scope = ResetScope::Unit; break;
     case Function::TargetWarmReset: scope = ResetScope::Target; break;
     case Function::TargetColdReset: scope = ResetScope::TargetAndConnections; break;
-    case Function::TaskReassign: response = raw(FunctionResponse::ReassignNotSupported); break;
+    case Function::TaskReassign:
+        response = keeps_tasks() ? judge_reassign(be32_at<at::kReferencedTag>(pdu.header))
+                                 : raw(FunctionResponse::ReassignNotSupported);
+        break;
     case Function::ClearAca:
     default: response = raw(FunctionResponse::NotSupported); break;
     }
@@ -93,6 +97,8 @@ void Session::on_task_management(Link& link, const Pdu& pdu, Services& services)
     put_window(header);
     link.send(header, {});
     if (scope == ResetScope::TargetAndConnections) carry_out(order, services);
+    const bool is_taken_over = function == Function::TaskReassign && response == 0;
+    if (is_taken_over) reassign(link, pdu, services);
 }
 
 void Session::on_nop_out(Link& link, const Pdu& pdu, Services& services) {
@@ -194,13 +200,17 @@ void Session::on_logout(Link& link, const Pdu& pdu, Services& services) {
     constexpr std::uint8_t kCloseSession = 0;
     constexpr std::uint8_t kCloseConnection = 1;
     constexpr std::uint8_t kCidNotFound = 1;
+    constexpr std::uint8_t kForRecovery = 2;
     constexpr std::uint8_t kNoRecovery = 2;
     const std::uint8_t reason = flags_of(pdu.header) & 0x7fU;
     const std::uint16_t cid = be16_at<at::kCid>(pdu.header);
     ++services.counters.logouts;
     LinkId closing = link.id;
     std::uint8_t response = 0;
-    if (reason != kCloseSession) {
+    const bool is_for_recovery = reason == kForRecovery && keeps_tasks();
+    if (is_for_recovery) {
+        if (!log_out_for_recovery(cid, services)) response = kCidNotFound;
+    } else if (reason != kCloseSession) {
         const auto found = std::ranges::find_if(links_, [&](LinkId id) {
             const auto other = services.links.find(id);
             return other != services.links.end() && other->second->cid == cid;
@@ -218,7 +228,7 @@ void Session::on_logout(Link& link, const Pdu& pdu, Services& services) {
     put_be16<at::kTime2Wait>(out,
                              static_cast<std::uint16_t>(services.config.operational.time2wait_s));
     link.send(header, {});
-    if (response != 0) return;
+    if (response != 0 || is_for_recovery) return;
     for (const LinkId id : links_) {
         if (reason != kCloseSession && id != closing) continue;
         const auto other = services.links.find(id);

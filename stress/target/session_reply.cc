@@ -76,6 +76,10 @@ void Session::send_data_in(Link& link, const Task& task, const Outcome& outcome,
     const auto source = outcome.reply.empty() ? DataSource::Disk : DataSource::Copied;
     std::uint32_t data_sn = 0;
     for (const Piece& piece : pieces) {
+        if (data_sn < task.first_data_sn && data_sn + 1 < pieces.size()) {
+            ++data_sn;
+            continue;
+        }
         Header header = start_header(Opcode::DataIn);
         const std::span out{header};
         std::uint8_t flags = piece.final ? bit::kFinal : std::uint8_t{0};
@@ -119,6 +123,11 @@ void Session::send_response(Link& link, const Task& task, const Outcome& outcome
 
 void Session::finish(Link& link, const Task& task, const Outcome& outcome, Services& services) {
     if (task.faults.drop_reply) return;
+    answer(link, task, outcome, services);
+    if (keeps_tasks()) keep_answer(link.id, link.stat_sn - 1, task, outcome);
+}
+
+void Session::answer(Link& link, const Task& task, const Outcome& outcome, Services& services) {
     const bool reads = (task.flags & bit::kRead) != 0 && task.edtl != 0 &&
                        outcome.status == ScsiStatus::Good && !outcome.data().empty();
     if (reads) send_data_in(link, task, outcome, services);

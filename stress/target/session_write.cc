@@ -172,19 +172,15 @@ void Session::refuse(Link& link, std::uint32_t itt, const Sense& sense, Services
 void Session::run_delayed(std::uint32_t itt, Services& services) {
     const auto found = tasks_.find(itt);
     if (found == tasks_.end()) return;
-    const auto link = services.links.find(found->second.link);
-    if (link == services.links.end()) return;
-    const Task task = take_task(itt);
-    finish(*link->second, task, execute(task, task.out, services), services);
+    Task task = take_task(itt);
+    const Outcome outcome = execute(task, task.out, services);
+    conclude(std::move(task), outcome, services);
 }
 
 void Session::finish_held(std::uint32_t itt, const Outcome& outcome, Services& services) {
     const auto found = tasks_.find(itt);
     if (found == tasks_.end()) return;
-    const auto link = services.links.find(found->second.link);
-    if (link == services.links.end()) return;
-    const Task task = take_task(itt);
-    finish(*link->second, task, outcome, services);
+    conclude(take_task(itt), outcome, services);
 }
 
 }  // namespace holdfast::target

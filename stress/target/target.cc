@@ -134,12 +134,12 @@ void Target::lost(LinkId id, Instant now) {
     if (found == links_.end()) return;
     ++counters_.connections_lost;
     services_.note("connection " + std::to_string(id) + ": gone");
-    const SessionId session = found->second->session;
+    const std::unique_ptr<Link> link = std::move(found->second);
     links_.erase(found);
-    const auto owner = sessions_.find(session);
+    const auto owner = sessions_.find(link->session);
     if (owner == sessions_.end()) return;
-    owner->second->remove_link(id);
-    if (owner->second->links().empty()) sessions_.erase(owner);
+    owner->second->remove_link(*link, services_);
+    if (owner->second->is_empty()) sessions_.erase(owner);
 }
 
 Session* Target::session_of(const Link& link) {
@@ -214,6 +214,11 @@ void Target::run_later(const LaterItem& item) {
         if (session == sessions_.end()) return;
         session->second->finish_held(held->task.itt, outcome, services_);
         for (const LinkId id : session->second->links()) touch(id);
+    } else if (const auto* end = std::get_if<RetainEnd>(&item)) {
+        const auto session = sessions_.find(end->session);
+        if (session == sessions_.end()) return;
+        session->second->forget_link(end->link, services_);
+        if (session->second->is_empty()) sessions_.erase(session);
     } else if (const auto* late = std::get_if<DelayedPdu>(&item)) {
         const auto link = links_.find(late->link);
         if (link == links_.end() || link->second->state != LinkState::Open) return;

@@ -56,7 +56,10 @@ void Target::send_login_answer(Link& link, const Pdu& pdu, const LoginAnswer& an
     put_be32<at::kItt>(out, be32_at<at::kItt>(pdu.header));
     link.put_stat_sn(header, true);
     put_be32<at::kExpCmdSn>(out, cmd_sn);
-    put_be32<at::kMaxCmdSn>(out, cmd_sn + (answer.complete ? config_.queue_depth - 1 : 0));
+    put_be32<at::kMaxCmdSn>(out, cmd_sn);
+    // What the session expects, which may be less than what the initiator would send next.
+    if (Session* session = session_of(link); answer.complete && session != nullptr)
+        session->put_window(header);
     const auto status = static_cast<std::uint16_t>(answer.status);
     put_be16<at::kLoginStatusClass>(out, status);
     link.send(header, std::as_bytes(std::span{answer.text}));
@@ -78,13 +81,22 @@ LoginStatus Target::join_session(Link& link, HeaderView header) {
     if (config_.reinstatement == Reinstatement::TgtLike)
         return open_session(link, be32_at<at::kCmdSn>(header));
     Session& session = *found->second;
+    if (session.keeps_tasks()) {
+        if (session.log_out_for_recovery(identity.cid, services_))
+            ++counters_.connections_reinstated;
+        if (session.links().size() >= session.params().max_connections)
+            return LoginStatus::TooManyConnections;
+        session.add_link(link.id);
+        link.session = session.id();
+        return LoginStatus::Success;
+    }
     const auto same_cid = std::ranges::find_if(session.links(), [&](LinkId id) {
         const auto other = links_.find(id);
         return other != links_.end() && other->second->cid == identity.cid;
     });
     if (same_cid != session.links().end()) {
         const LinkId old = *same_cid;
-        session.remove_link(old);
+        session.remove_link(*links_.at(old), services_);
         links_.at(old)->session = kNoSession;
         links_.at(old)->reset();
         touch(old);

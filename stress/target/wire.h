@@ -64,6 +64,7 @@ inline constexpr std::size_t kStatSn = 24;
 inline constexpr std::size_t kExpCmdSn = 28;
 inline constexpr std::size_t kMaxCmdSn = 32;
 inline constexpr std::size_t kDataSn = 36;
+inline constexpr std::size_t kExpDataSn = 36;  // Task management.
 inline constexpr std::size_t kLoginStatusClass = 36;
 inline constexpr std::size_t kLoginStatusDetail = 37;
 inline constexpr std::size_t kAsyncEvent = 36;

@@ -161,7 +161,7 @@ void ModelTarget::send_again(Conn& conn, Conn& lost, const Pdu& request) {
     const std::uint32_t itt = request.ttt();
     std::vector<Pdu> sent = std::exchange(lost.data[itt], {});
     std::erase_if(sent, [](const Pdu& pdu) { return pdu.opcode() != kDataIn; });
-    const auto beyond = [&](const Pdu& pdu) { return is_before(pdu.u32(36), request.u32(36)); };
+    const auto is_known = [&](const Pdu& pdu) { return is_before(pdu.u32(36), request.u32(36)); };
     const bool is_all = random_.one_in(4);
     if (!sent.empty() && is_before(sent.back().u32(36) + 1, request.u32(36))) {
         complain("ExpDataSN beyond what was sent");
@@ -169,7 +169,8 @@ void ModelTarget::send_again(Conn& conn, Conn& lost, const Pdu& request) {
     if (sent.empty() && request.u32(36) != 0 && !lost.has_acknowledged_data) {
         complain("ExpDataSN for a command without data");
     }
-    if (!is_all) std::erase_if(sent, beyond);
+    if (!is_all && std::erase_if(sent, is_known) > 0) conn.has_acknowledged_data = true;
+    conn.has_acknowledged_data = conn.has_acknowledged_data || lost.has_acknowledged_data;
     std::vector<Pdu> status;
     std::erase_if(lost.statuses, [&](const Pdu& pdu) {
         if (pdu.itt() != itt) return false;

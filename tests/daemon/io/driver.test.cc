@@ -18,9 +18,10 @@ constexpr std::uint16_t kPort = 13360;
 
 class DriverTest : public testing::Test {
 protected:
-    void open(const RamTarget& target, std::uint8_t connections = 1) {
+    void open(const RamTarget& target, std::uint8_t connections = 1, std::uint8_t level = 0) {
         DriverConfig config;
         config.session = target.session();
+        config.session.wish.error_recovery_level = level;
         config.limits.depth = 8;
         config.limits.connections = connections;
         ASSERT_TRUE(driver_.open(config).has_value());
@@ -128,6 +129,54 @@ TEST_F(DriverTest, SeveralConnectionsShareTheWork) {
         target.start();
         run_while([this] { return driver_.engine_counters().sessions_established < 2; });
     }
+}
+
+// Goal: at recovery level 2 one connection after the other is cut under load, writes are held
+// across the cuts, and the session lives through all of it: every byte is right, nothing is fenced.
+// Rows: ER2-01, ER2-08, ER2-09, MCS-05
+TEST_F(DriverTest, CutConnectionsDoNotEndTheSession) {
+    constexpr std::size_t kBytes = 65536;
+    constexpr std::uint16_t kTags = 8;
+    constexpr int kRounds = 150;
+    const RamTarget target{
+        kPort + 5,
+        "id=0,size=64M,cache=on",
+        4,
+        {"--recovery-level", "2", "--time2wait", "0", "--time2retain", "20", "--fault",
+         "every-commands=47 reset", "--fault", "prob=0.02 seed=5 op=write hold-write 50ms",
+         "--fault", "prob=0.004 seed=9 op=data-out reset"}};
+    open(target, 4, 2);
+    ASSERT_EQ(driver_.state(), DriverState::Ready);
+    run_while([this] { return driver_.engine_counters().connections < 4; });
+    const auto all = [&](RequestKind kind, int round) {
+        for (std::uint16_t tag = 0; tag < kTags; ++tag) {
+            const auto data = driver_.buffer(tag).first(kBytes);
+            const int fill = kind == RequestKind::Write ? (tag + round) % 251 : 0xee;
+            std::memset(data.data(), fill, data.size());
+            ASSERT_EQ(driver_.submit({.tag = tag,
+                                      .kind = kind,
+                                      .lba = Lba{tag * 128U},
+                                      .blocks = BlockCount{128},
+                                      .data = data}),
+                      initiator::Submitted::Accepted);
+        }
+        for (int i = 0; i < kTags; ++i) ASSERT_EQ(finish_one(), Outcome::Done);
+    };
+    for (int round = 0; round < kRounds; ++round) {
+        all(RequestKind::Write, round);
+        all(RequestKind::Read, round);
+        for (std::uint16_t tag = 0; tag < kTags; ++tag) {
+            for (const std::byte byte : driver_.buffer(tag).first(kBytes)) {
+                ASSERT_EQ(std::to_integer<int>(byte), (tag + round) % 251) << "round " << round;
+            }
+        }
+    }
+    const auto& counters = driver_.engine_counters();
+    EXPECT_EQ(counters.sessions_lost, 0U);
+    EXPECT_GE(counters.connections_lost, 40U);
+    EXPECT_GE(counters.tasks_reassigned, 20U);
+    EXPECT_GE(counters.tasks_resent, 20U);
+    EXPECT_EQ(counters.violations, 0U);
 }
 
 // Goal: a portal where nobody listens ends in GaveUp, with the reason as the last notice.

@@ -11,6 +11,8 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "initiator/session_config.h"
@@ -23,8 +25,11 @@ inline constexpr const char* kTestIqn = "iqn.2026-01.test.holdfast:io";
 class RamTarget {
 public:
     explicit RamTarget(std::uint16_t port, std::string lun = "id=0,size=64M,cache=on",
-                       int max_connections = 1)
-        : port_(port), lun_(std::move(lun)), max_connections_(std::to_string(max_connections)) {
+                       int max_connections = 1, std::vector<std::string> more = {})
+        : port_(port),
+          lun_(std::move(lun)),
+          max_connections_(std::to_string(max_connections)),
+          more_(std::move(more)) {
         start();
     }
     RamTarget(const RamTarget&) = delete;
@@ -67,15 +72,21 @@ private:
         const std::string program = std::string{HF_BINARY_DIR} + "/bin/holdfast-target";
         const std::string listen = "127.0.0.1:" + std::to_string(port_);
         const std::string fd = std::to_string(ready);
-        ::execl(program.c_str(), "holdfast-target", "--iqn", kTestIqn, "--listen", listen.c_str(),
-                "--lun", lun_.c_str(), "--max-connections", max_connections_.c_str(), "--ready-fd",
-                fd.c_str(), nullptr);
+        std::vector<std::string> words{
+            "holdfast-target",   "--iqn",          kTestIqn,     "--listen", listen, "--lun", lun_,
+            "--max-connections", max_connections_, "--ready-fd", fd};
+        words.insert(words.end(), more_.begin(), more_.end());
+        std::vector<char*> argv;
+        for (std::string& word : words) argv.push_back(word.data());
+        argv.push_back(nullptr);
+        ::execv(program.c_str(), argv.data());
         ::_exit(127);
     }
 
     std::uint16_t port_;
     std::string lun_;
     std::string max_connections_;
+    std::vector<std::string> more_;  ///< Words of the command line.
     pid_t pid_ = 0;
 };
 
