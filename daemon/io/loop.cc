@@ -20,6 +20,7 @@ LogLevel level_of(const Notice& notice) noexcept {
     case Redirected:
     case Fenced:
     case ConnectionAdded:
+    case ConnectionReinstated:
     case DeviceChanged: return LogLevel::Note;
     case SessionLost:
     case ConnectFailed:
@@ -27,6 +28,8 @@ LogLevel level_of(const Notice& notice) noexcept {
     case CommandTimeout:
     case TaskManagement:
     case DigestError:
+    case ConnectionLost:
+    case ConnectionRemoved:
     case ConnectionRefused:
     case AsyncEvent:
     case Rejected:

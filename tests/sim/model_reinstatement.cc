@@ -170,6 +170,7 @@ void ModelTarget::send_again(Conn& conn, Conn& lost, const Pdu& request) {
         complain("ExpDataSN for a command without data");
     }
     if (!is_all && std::erase_if(sent, is_known) > 0) conn.has_acknowledged_data = true;
+    conn.has_lied = conn.has_lied || lost.has_lied;  // The same PDUs once more.
     conn.has_acknowledged_data = conn.has_acknowledged_data || lost.has_acknowledged_data;
     std::vector<Pdu> status;
     std::erase_if(lost.statuses, [&](const Pdu& pdu) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <memory>
 
@@ -131,52 +132,58 @@ TEST_F(DriverTest, SeveralConnectionsShareTheWork) {
     }
 }
 
-// Goal: at recovery level 2 one connection after the other is cut under load, writes are held
-// across the cuts, and the session lives through all of it: every byte is right, nothing is fenced.
+// Goal: at recovery level 2 single connections, and all of them, are cut under load while commands
+// are under way and writes are held: the session lives through all of it, and every byte is right.
 // Rows: ER2-01, ER2-08, ER2-09, MCS-05
 TEST_F(DriverTest, CutConnectionsDoNotEndTheSession) {
     constexpr std::size_t kBytes = 65536;
     constexpr std::uint16_t kTags = 8;
-    constexpr int kRounds = 150;
-    const RamTarget target{
-        kPort + 5,
-        "id=0,size=64M,cache=on",
-        4,
-        {"--recovery-level", "2", "--time2wait", "0", "--time2retain", "20", "--fault",
-         "every-commands=47 reset", "--fault", "prob=0.02 seed=5 op=write hold-write 50ms",
-         "--fault", "prob=0.004 seed=9 op=data-out reset"}};
+    constexpr int kRequests = 1500;
+    const RamTarget target{kPort + 5,
+                           "id=0,size=64M,cache=on",
+                           4,
+                           {"--recovery-level", "2", "--time2wait", "0", "--time2retain", "20",
+                            "--fault", "every-commands=61 reset", "--fault", "every=150ms reset",
+                            "--fault", "prob=0.05 seed=5 op=write hold-write 20ms", "--fault",
+                            "prob=0.05 seed=9 op=read delay 20ms"}};
     open(target, 4, 2);
     ASSERT_EQ(driver_.state(), DriverState::Ready);
     run_while([this] { return driver_.engine_counters().connections < 4; });
-    const auto all = [&](RequestKind kind, int round) {
-        for (std::uint16_t tag = 0; tag < kTags; ++tag) {
-            const auto data = driver_.buffer(tag).first(kBytes);
-            const int fill = kind == RequestKind::Write ? (tag + round) % 251 : 0xee;
-            std::memset(data.data(), fill, data.size());
-            ASSERT_EQ(driver_.submit({.tag = tag,
-                                      .kind = kind,
-                                      .lba = Lba{tag * 128U},
-                                      .blocks = BlockCount{128},
-                                      .data = data}),
-                      initiator::Submitted::Accepted);
-        }
-        for (int i = 0; i < kTags; ++i) ASSERT_EQ(finish_one(), Outcome::Done);
+    std::array<int, kTags> turns{};  // Of each tag: even ones write, odd ones read it back.
+    const auto submit = [&](std::uint16_t tag) {
+        const bool is_write = turns.at(tag) % 2 == 0;
+        const auto data = driver_.buffer(tag).first(kBytes);
+        std::memset(data.data(), is_write ? (tag + turns.at(tag)) % 251 : 0xee, data.size());
+        ASSERT_EQ(driver_.submit({.tag = tag,
+                                  .kind = is_write ? RequestKind::Write : RequestKind::Read,
+                                  .lba = Lba{tag * 128U},
+                                  .blocks = BlockCount{128},
+                                  .data = data}),
+                  initiator::Submitted::Accepted);
     };
-    for (int round = 0; round < kRounds; ++round) {
-        all(RequestKind::Write, round);
-        all(RequestKind::Read, round);
-        for (std::uint16_t tag = 0; tag < kTags; ++tag) {
-            for (const std::byte byte : driver_.buffer(tag).first(kBytes)) {
-                ASSERT_EQ(std::to_integer<int>(byte), (tag + round) % 251) << "round " << round;
-            }
+    for (std::uint16_t tag = 0; tag < kTags; ++tag) submit(tag);
+    for (int done = 0; done < kRequests; ++done) {
+        std::optional<initiator::Completion> ended;
+        run_while([&] { return !ended && !(ended = driver_.poll_completion()); });
+        ASSERT_TRUE(ended.has_value());
+        ASSERT_EQ(ended->outcome, Outcome::Done);
+        int& turn = turns.at(ended->tag);
+        for (const std::byte byte : driver_.buffer(ended->tag).first(kBytes)) {
+            if (turn % 2 == 0) break;
+            ASSERT_EQ(std::to_integer<int>(byte), (ended->tag + turn - 1) % 251);
         }
+        ++turn;
+        submit(ended->tag);
     }
     const auto& counters = driver_.engine_counters();
     EXPECT_EQ(counters.sessions_lost, 0U);
-    EXPECT_GE(counters.connections_lost, 40U);
-    EXPECT_GE(counters.tasks_reassigned, 20U);
-    EXPECT_GE(counters.tasks_resent, 20U);
+    EXPECT_GE(counters.connections_lost, 20U);
+    EXPECT_GE(counters.tasks_reassigned, 5U);
+    EXPECT_GE(counters.tasks_resent, 10U);
     EXPECT_EQ(counters.violations, 0U);
+    RecordProperty("connections_lost", static_cast<int>(counters.connections_lost));
+    RecordProperty("tasks_reassigned", static_cast<int>(counters.tasks_reassigned));
+    RecordProperty("tasks_resent", static_cast<int>(counters.tasks_resent));
 }
 
 // Goal: a portal where nobody listens ends in GaveUp, with the reason as the last notice.
