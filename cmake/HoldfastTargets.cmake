@@ -95,6 +95,13 @@ function(_holdfast_use_precompiled name owner)
     target_precompile_headers(${name} REUSE_FROM ${owner})
 endfunction()
 
+# Nor is there a reason to compile the same headers and templates again for each small file. All of a
+# target at once, so that two of its files that define the same name are told at once, too.
+if(HF_QUICK)
+    set(CMAKE_UNITY_BUILD ON)
+    set(CMAKE_UNITY_BUILD_BATCH_SIZE 0)
+endif()
+
 set(holdfast_pch_standard
     <algorithm> <array> <charconv> <cstddef> <cstdint> <cstring> <expected> <optional> <span>
     <string> <string_view> <utility> <variant> <vector>)

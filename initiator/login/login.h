@@ -92,6 +92,13 @@ struct LoginFailure {
     bool retry_with_md5_only = false;
 };
 
+/// Asking again will not change the answer: all but a target that is busy. RFC 7143
+/// section 11.13.5.
+[[nodiscard]] constexpr bool is_final(const LoginFailure& failure) noexcept {
+    constexpr unsigned kTargetErrorClass = 3;
+    return failure.error != LoginError::RefusedByTarget || failure.status >> 8 != kTargetErrorClass;
+}
+
 using LoginStep = std::variant<LoginSendNext, LoginDone, LoginRedirect, LoginFailure>;
 
 /// See the file comment. Borrows the configuration for its life.

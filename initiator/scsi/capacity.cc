@@ -15,7 +15,7 @@ constexpr std::uint32_t kBlockBytesMin = 512;
 constexpr std::uint32_t kBlockBytesMax = 4096;
 
 constexpr std::uint8_t kWriteProtected = 0x80;   // WP
-constexpr std::uint8_t kForceUnitAccess = 0x10;  // DPOFUA
+constexpr std::uint8_t kDpoFua = 0x10;
 constexpr std::uint8_t kSubpageFormat = 0x40;    // SPF
 constexpr std::uint8_t kWriteCache = 0x04;       // WCE, byte 2 of the caching page
 
@@ -55,7 +55,7 @@ struct ModeHeader {
 
 [[nodiscard]] Modes modes_of(std::span<const std::byte> data, const ModeHeader& header) noexcept {
     Modes modes{.write_protected = (header.device_specific & kWriteProtected) != 0,
-                .force_unit_access = (header.device_specific & kForceUnitAccess) != 0};
+                .force_unit_access = (header.device_specific & kDpoFua) != 0};
     const auto all = data.first(std::min(data.size(), header.says_bytes));
     const std::size_t pages_at = header.header_bytes + header.descriptor_bytes;
     if (pages_at < all.size()) modes.write_cache = find_write_cache(all.subspan(pages_at));

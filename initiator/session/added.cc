@@ -11,12 +11,6 @@ namespace {
 /// A connection that could not be added is tried again after this.
 constexpr Duration kAddAgain = Duration::from_s(10);
 
-/// The target will not answer otherwise: everything but being busy. Section 11.13.5.
-bool is_final(const LoginFailure& failure) noexcept {
-    constexpr unsigned kTargetErrorClass = 3;
-    return failure.error != LoginError::RefusedByTarget || failure.status >> 8 != kTargetErrorClass;
-}
-
 }  // namespace
 
 /// Its login is the session's; any other one joins a session that works.

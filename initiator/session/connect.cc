@@ -10,12 +10,6 @@ namespace {
 /// A fence whose unit reset failed this often is waited out instead.
 constexpr std::uint16_t kFenceResetsMax = 2;
 
-/// Asking again will not change the answer: all but a target that is busy (class 3).
-bool is_final(const LoginFailure& failure) noexcept {
-    constexpr unsigned kTargetErrorClass = 3;
-    return failure.error != LoginError::RefusedByTarget || failure.status >> 8 != kTargetErrorClass;
-}
-
 }  // namespace
 
 void Session::connect(Connection& conn, Instant now) noexcept {
