@@ -102,6 +102,9 @@ struct EngineCounters {
     std::uint32_t requests_in_flight = 0;  ///< Gauge.
     std::uint32_t connections = 0;         ///< Gauge: those that commands may go out on.
     std::uint32_t command_window = 0;      ///< Gauge: commands the target would still take.
+    std::uint32_t connections_agreed =
+        0;  ///< Gauge: MaxConnections of the session; 0: there is none.
+    std::uint32_t error_recovery_level = 0;  ///< Gauge: of the session.
 };
 
 /// Where the session stands, for status. RFC 7143 section 8.3 plus our own phases.

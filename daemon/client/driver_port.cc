@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "daemon/control/failures.h"
+#include "daemon/control/spec_builder.h"
 
 namespace holdfast::daemon {
 
@@ -58,8 +59,7 @@ DriverPort::~DriverPort() {
     if (is_over()) return;
     driver_.stop();
     while (!is_over() && Driver::clock() < deadline) {
-        driver_.run_once(kTurn);
-        keep_notices();
+        turn(kTurn);
         while (driver_.poll_completion()) continue;
     }
     if (!is_over()) driver_.stop();
@@ -78,8 +78,7 @@ std::uint32_t DriverPort::request_bytes_max() const {
 OrFailure<void> DriverPort::log_in(std::size_t portals, Duration timeout) {
     const Instant deadline = Driver::clock() + timeout;
     while (driver_.state() == DriverState::Opening) {
-        driver_.run_once(kTurn);
-        keep_notices();
+        turn(kTurn);
         const auto refusals = std::ranges::count(notices_, initiator::NoticeKind::ConnectFailed,
                                                  &initiator::Notice::kind);
         const bool every_portal_refused = static_cast<std::size_t>(refusals) >= portals;
@@ -87,14 +86,27 @@ OrFailure<void> DriverPort::log_in(std::size_t portals, Duration timeout) {
         if (is_over || Driver::clock() >= deadline) break;
     }
     if (driver_.state() == DriverState::Ready) return {};
+    if (unresolved_) return std::unexpected{*unresolved_};
     return std::unexpected{failure_of_notices(notices_)};
 }
 
 OrFailure<void> DriverPort::run_once(Duration wait_max) {
-    driver_.run_once(wait_max);
-    keep_notices();
+    turn(wait_max);
     if (driver_.state() == DriverState::Ready) return {};
     return std::unexpected{failure_of_notices(notices_)};
+}
+
+void DriverPort::turn(Duration wait_max) {
+    driver_.run_once(wait_max);
+    while (const auto host = driver_.poll_host()) {
+        unresolved_.reset();
+        const auto found = resolve({.host = std::string{host->view()}, .port = 0});
+        HostAddress address;
+        const bool is_found = found && address.try_assign(found->front().host.view());
+        if (!found) unresolved_ = found.error();
+        driver_.answer_host(host->view(), is_found ? std::optional{address} : std::nullopt);
+    }
+    keep_notices();
 }
 
 void DriverPort::keep_notices() {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "daemon/client/unit_port.h"
@@ -43,11 +44,14 @@ private:
 
     explicit DriverPort(const initiator::EngineLimits& limits) : limits_(limits) {}
     [[nodiscard]] OrFailure<void> log_in(std::size_t portals, Duration timeout);
+    /// One turn, and what its redirects and notices ask for. Blocks while a name is resolved.
+    void turn(Duration wait_max);
     void keep_notices();
 
     Driver driver_;
     initiator::EngineLimits limits_;
     std::vector<initiator::Notice> notices_;  ///< The last ones, oldest first.
+    std::optional<Failure> unresolved_;       ///< The last redirect led to a name without address.
 };
 
 }  // namespace holdfast::daemon

@@ -42,11 +42,19 @@ void add_tuning(CLI::App& verb, SessionOptions& session) {
     verb.add_option("--request-size", session.request_size, "Largest request, such as 128KiB");
 }
 
+void add_set(CLI::App& verb, SessionOptions& session) {
+    verb.add_option("--set", session.set,
+                    "KEY=VALUE of the configuration, such as timers.login=5s, connections=2 or "
+                    "negotiation.error_recovery_level=1; repeatable")
+        ->allow_extra_args(false);
+}
+
 /// Verbs that open a session in this process.
 void add_session(CLI::App& verb, SessionOptions& session) {
     verb.add_option("URL", session.url, "iscsi://[user@]host[:port]/target/lun")->required();
     add_credentials(verb, session);
     add_tuning(verb, session);
+    add_set(verb, session);
     verb.add_option("--initiator-name", session.initiator_name, "Name to log in with");
     verb.add_option("--timeout", session.timeout_s, "Seconds for logging in")
         ->check(CLI::Range(1, 3600));
@@ -79,7 +87,7 @@ void add_attach(CLI::App& app, Options& options) {
     verb.add_flag("--keep-kernel-reserve", attach.keep_kernel_reserve,
                   "Leave vm.min_free_kbytes alone");
     verb.add_flag("--keep-trying", attach.keep_trying, "Leave it in place when it takes longer");
-    verb.add_option("--set", attach.set, "KEY=VALUE of the configuration, such as timers.login=5s");
+    add_set(verb, options.session);
     verb.add_option("--wait", attach.wait_s, "Seconds to wait until it is ready");
     add_credentials(verb, options.session);
     add_tuning(verb, options.session);
@@ -128,6 +136,7 @@ void add_unit_verbs(CLI::App& app, Options& options) {
         .add_option("URL|HOST", options.session.url, "iscsi://[user@]host[:port] or host[:port]")
         ->required();
     add_credentials(discover, options.session);
+    add_set(discover, options.session);
     discover.add_option("--initiator-name", options.session.initiator_name, "Name to log in with");
     discover.add_option("--timeout", options.session.timeout_s, "Seconds for logging in")
         ->check(CLI::Range(1, 3600));

@@ -45,6 +45,7 @@ struct SessionOptions {
     std::string request_size;  ///< Empty: the profile's default.
     std::uint32_t timeout_s = 15;
     std::uint32_t patience_s = 30;
+    std::vector<std::string> set;  ///< "timers.login=5s": any key of the configuration that fits.
 };
 
 /// Options of a range on a unit.
@@ -68,7 +69,6 @@ struct AttachOptions {
     bool without_lockdown = false;
     bool keep_kernel_reserve = false;
     bool keep_trying = false;
-    std::vector<std::string> set;  ///< "timers.login=5s": any key of the configuration.
     std::uint32_t wait_s = 30;
 };
 

@@ -51,10 +51,29 @@ OrFailure<void> put_setting(Json& to, const std::string& setting) {
     const std::size_t dot = key.find('.');
     if (dot == std::string::npos) {
         to[key] = value;
-    } else {
-        to[key.substr(0, dot)][key.substr(dot + 1)] = value;
+        return {};
+    }
+    Json& table = to[key.substr(0, dot)];
+    if (!table.is_object()) table = Json::object();
+    table[key.substr(dot + 1)] = value;
+    return {};
+}
+
+OrFailure<void> put_set(Json& to, const SessionOptions& options) {
+    for (const std::string& setting : options.set) {
+        if (const auto put_in = put_setting(to, setting); !put_in) return put_in;
     }
     return {};
+}
+
+/// --set for a session in this process: what would describe a device has no meaning here.
+OrFailure<AttachSettings> tuned(OrFailure<AttachSettings> settings, const SessionOptions& options) {
+    if (!settings) return settings;
+    Json keys = Json::object();
+    if (const auto put_in = put_set(keys, options); !put_in) return std::unexpected{put_in.error()};
+    const auto fits = tune_from_request(settings->tuning, nlohmann::json(keys));
+    if (!fits) return std::unexpected{fits.error()};
+    return settings;
 }
 
 /// What the keys of the configuration and session options have in common.
@@ -120,7 +139,7 @@ OrFailure<AttachSettings> session_settings(const SessionOptions& options) {
     tuning.request_bytes = 128 * 1024;
     tuning.timers.login = Duration::from_s(options.timeout_s);
     tuning.timers.replacement = Duration::from_s(options.patience_s);
-    return settings_from_request(config, "in-process", nlohmann::json(*keys));
+    return tuned(settings_from_request(config, "in-process", nlohmann::json(*keys)), options);
 }
 
 OrFailure<AttachSettings> portal_settings(const SessionOptions& options) {
@@ -142,7 +161,7 @@ OrFailure<AttachSettings> portal_settings(const SessionOptions& options) {
     settings.tuning.wish.header_digest = initiator::DigestWish::Never;
     settings.tuning.wish.data_digest = initiator::DigestWish::Never;
     settings.tuning.timers.login = Duration::from_s(options.timeout_s);
-    return settings;
+    return tuned(std::move(settings), options);
 }
 
 std::string name_for(const IscsiUrl& url) {
@@ -195,10 +214,8 @@ OrFailure<Json> attach_arguments(const Options& options) {
     put(*keys, "force_tier", attach.force_tier);
     put(*keys, "without_lockdown", attach.without_lockdown);
     put(*keys, "keep_kernel_reserve", attach.keep_kernel_reserve);
-    for (const std::string& setting : attach.set) {
-        if (const auto put_in = put_setting(*keys, setting); !put_in)
-            return std::unexpected{put_in.error()};
-    }
+    if (const auto put_in = put_set(*keys, options.session); !put_in)
+        return std::unexpected{put_in.error()};
     arguments["name"] = attach.name.empty() ? name_for(*url) : attach.name;
     arguments["settings"] = *keys;
     return arguments;

@@ -91,6 +91,11 @@ std::string status_text(const Json& status) {
     text += fmt::format("  session     {} to {} LUN {} at {}\n", text_at(status, "/session/phase"),
                         text_at(status, "/session/target"), text_at(status, "/session/lun"),
                         text_at(status, "/session/portal"));
+    text += fmt::format("  agreed      {} of {} connections, recovery level {}, {} SNACKs sent\n",
+                        count_at(status, "/session/connections"),
+                        count_at(status, "/session/connections_agreed"),
+                        count_at(status, "/session/error_recovery_level"),
+                        count_at(status, "/counters/snacks_sent"));
     text +=
         fmt::format("  unit        {} {}, blocks of {} bytes\n", text_at(status, "/device/vendor"),
                     text_at(status, "/device/product"), text_at(status, "/device/block_bytes"));

@@ -61,6 +61,9 @@ OrFailure<Output> run_unit_verb(const Options& options) {
     config.session = *session;
     config.limits.depth = settings->tuning.depth;
     config.limits.request_bytes_max = settings->tuning.request_bytes;
+    config.limits.connections = settings->tuning.connections;
+    config.tcp.send_bytes = settings->tuning.socket.send_bytes;
+    config.tcp.receive_bytes = settings->tuning.socket.receive_bytes;
     auto port = DriverPort::open(config, Duration::from_s(options.session.timeout_s));
     if (!port) return std::unexpected{port.error()};
     return run_unit_verb(options, **port);

@@ -284,6 +284,8 @@ void AttachmentTable::on_io(AttachmentId id, const ControlMessage& message, Inst
     if (attachment == nullptr) return;
     if (message.header.kind == MessageKind::Ready) {
         if (attachment->state == AttachmentState::Opening) on_ready(*attachment);
+    } else if (message.header.kind == MessageKind::HostWanted) {
+        on_host_wanted(*attachment, message);
     } else if (message.header.kind == MessageKind::Failed) {
         if (attachment->log) context_.log.drain(attachment->name, *attachment->log);
         const bool was_told_to = attachment->state == AttachmentState::Detaching;
@@ -316,6 +318,24 @@ void AttachmentTable::on_ready(Attachment& attachment) {
         announce_change(device);
     }
     answer_all(attachment, ready_json(attachment, context_.link_directory));
+}
+
+/// The name came from a target: it is looked up and copied, nothing else.
+void AttachmentTable::on_host_wanted(const Attachment& attachment, const ControlMessage& message) {
+    if (!attachment.command) return;
+    ControlMessage answer{.header = {.kind = MessageKind::HostFound, .attachment = attachment.id}};
+    answer.host = message.host;
+    const auto found = resolve({.host = std::string{message.host.view()}, .port = 0});
+    if (!found) {
+        context_.log.line(LogLevel::Warning, attachment.name,
+                          fmt::format("redirected: {}", found.error().sentence));
+    } else if (!answer.address.try_assign(found->front().host.view())) {
+        context_.log.line(LogLevel::Warning, attachment.name, "redirected: no usable address");
+    }
+    // A process that does not listen gives the connect up by itself.
+    if (const auto sent = send_message(attachment.command.get(), bytes_of(answer)); !sent)
+        context_.log.line(LogLevel::Warning, attachment.name,
+                          fmt::format("cannot answer it: {}", sent.error().text()));
 }
 
 /// The supervisor's word of an end may overtake the process's own last words on its socket.

@@ -64,6 +64,7 @@ private:
     void adopt(AttachmentId id, std::int32_t pid);
     void on_attached(const ControlMessage& message, std::span<UniqueFd, kMessageFdsMax> fds);
     void on_ready(Attachment& attachment);
+    void on_host_wanted(const Attachment& attachment, const ControlMessage& message);
     void hear_last_words(const Attachment& attachment, Instant now);
     void on_exited(Attachment& attachment, const ControlMessage& message, Instant now);
     void on_failure(Attachment& attachment, const Failure& failure, Instant now);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/assert.h"
 #include "daemon/control/config_rules.h"
 #include "daemon/control/file.h"
 
@@ -126,6 +127,19 @@ OrFailure<void> apply_tuning(const toml::table& table, const Place& place, Tunin
     return verdict;
 }
 
+OrFailure<void> judge_tuning(const Tuning& tuning, const toml::table& table, const Place& place) {
+    const auto no = [&](std::string_view what) {
+        return complain(place, table, fmt::format("{}: {}", place.table, what));
+    };
+    if (std::uint64_t{tuning.depth} * tuning.request_bytes > AttachSpec::kDataBytesMax)
+        return no("depth times request_size exceeds 512 MiB; lower one of them");
+    if (tuning.wish.first_burst_bytes > tuning.wish.max_burst_bytes)
+        return no("first_burst must not exceed max_burst (RFC 7143 section 13.14)");
+    if (tuning.timers.reconnect_min > tuning.timers.reconnect_max)
+        return no("reconnect_min must not exceed reconnect_max");
+    return {};
+}
+
 /// What only the whole of the settings shows.
 OrFailure<void> judge_whole(const AttachSettings& settings, const toml::table& table,
                             const Place& place) {
@@ -139,12 +153,7 @@ OrFailure<void> judge_whole(const AttachSettings& settings, const toml::table& t
         return no("export = \"nbd\" needs nbd_socket, the path of the socket to listen on");
     if (settings.exported == ExportKind::Ublk && tuning.depth > AttachSpec::kUblkDepthMax)
         return no("a ublk device has at most 128 requests at once; lower depth");
-    if (std::uint64_t{tuning.depth} * tuning.request_bytes > AttachSpec::kDataBytesMax)
-        return no("depth times request_size exceeds 512 MiB; lower one of them");
-    if (tuning.wish.first_burst_bytes > tuning.wish.max_burst_bytes)
-        return no("first_burst must not exceed max_burst (RFC 7143 section 13.14)");
-    if (tuning.timers.reconnect_min > tuning.timers.reconnect_max)
-        return no("reconnect_min must not exceed reconnect_max");
+    if (const auto fits = judge_tuning(tuning, table, place); !fits) return fits;
     const bool has_secret = !settings.password_file.empty() || !settings.password.empty();
     const bool has_mutual =
         !settings.mutual_password_file.empty() || !settings.mutual_password.empty();
@@ -330,6 +339,18 @@ OrFailure<AttachSettings> settings_from_request(const Config& config, const std:
         return fail(ExitCode::Usage, "the request has no settings; use the holdfast client");
     const Place place{.origin = "request", .table = "the request"};
     return read_attachment(config, name, toml_table_from(keys, 1), place, Trust::Request);
+}
+
+OrFailure<void> tune_from_request(Tuning& tuning, const nlohmann::json& keys) {
+    HF_ASSERT(keys.is_object());
+    const Place place{.origin = "--set", .table = "the settings"};
+    const toml::table table = toml_table_from(keys, 1);
+    std::vector<std::string_view> known;
+    add_tuning_keys(known);
+    auto verdict = refuse_unknown(table, place, known);
+    if (verdict) verdict = apply_tuning(table, place, tuning);
+    if (verdict) verdict = judge_tuning(tuning, table, place);
+    return verdict;
 }
 
 }  // namespace holdfast::daemon

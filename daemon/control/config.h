@@ -53,4 +53,8 @@ struct Config {
                                                               const std::string& name,
                                                               const nlohmann::json& keys);
 
+/// Sizes, timers and negotiation alone, out of a command line or a request, over what `tuning`
+/// holds.
+[[nodiscard]] OrFailure<void> tune_from_request(Tuning& tuning, const nlohmann::json& keys);
+
 }  // namespace holdfast::daemon

@@ -197,6 +197,8 @@ std::string io_sentence(const LogRecord& record) {
     case IoEvent::NbdClientLeft:
         return fmt::format("an NBD client left{}, {} now",
                            record.b == 1 ? " after breaking the protocol" : "", record.a);
+    case IoEvent::HostUnknown:
+        return "the target redirected us to a host name that cannot be resolved";
     }
     return fmt::format("event {} with {} and {}", record.code, record.a, record.b);
 }

@@ -69,6 +69,7 @@ Json counters_json(const initiator::EngineCounters& counters) {
     json["nop_rtt_last_us"] = us_from_ns(counters.nop_rtt_last_ns);
     json["nop_rtt_max_us"] = us_from_ns(counters.nop_rtt_max_ns);
     json["task_management_sent"] = counters.tmf_sent;
+    json["snacks_sent"] = counters.snacks_sent;
     json["notices_dropped"] = counters.notices_dropped;
     json["command_window"] = counters.command_window;
     return json;
@@ -106,6 +107,9 @@ Json session_json(const StatusFacts& facts) {
     json["lun"] = lun_text(facts.lun);
     json["portal"] =
         to_text(HostPort{.host = std::string{facts.portal_host.view()}, .port = facts.portal_port});
+    json["connections"] = facts.counters.connections;
+    json["connections_agreed"] = facts.counters.connections_agreed;
+    json["error_recovery_level"] = facts.counters.error_recovery_level;
     return json;
 }
 
@@ -185,6 +189,14 @@ constexpr std::array kMetrics{
            [](const StatusFacts& f) { return f.counters.violations; }},
     Metric{"nop_timeouts_total", "counter", "Pings without answer",
            [](const StatusFacts& f) { return f.counters.nop_timeouts; }},
+    Metric{"snacks_sent_total", "counter", "Data, statuses or R2Ts asked for again",
+           [](const StatusFacts& f) { return f.counters.snacks_sent; }},
+    Metric{"connections", "gauge", "Connections that carry the session",
+           [](const StatusFacts& f) -> std::uint64_t { return f.counters.connections; }},
+    Metric{"connections_agreed", "gauge", "MaxConnections as agreed; 0 without a session",
+           [](const StatusFacts& f) -> std::uint64_t { return f.counters.connections_agreed; }},
+    Metric{"error_recovery_level", "gauge", "Error recovery level as agreed",
+           [](const StatusFacts& f) -> std::uint64_t { return f.counters.error_recovery_level; }},
     Metric{"plan_bytes", "gauge", "Memory plan", [](const StatusFacts& f) { return f.plan_bytes; }},
     Metric{"locked_bytes", "gauge", "Memory locked, read back from the kernel",
            [](const StatusFacts& f) { return f.locked_bytes; }},

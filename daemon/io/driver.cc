@@ -198,6 +198,7 @@ void Driver::run_once(Duration wait_max, ForeignCompletions* foreign) noexcept {
     now = clock();
     handle_completions(now, foreign);
     for (TcpSocket& socket : sockets_) socket.wake(now);
+    settle_hosts(now);
     const Duration late = !asked.is_never() && now > asked ? now - asked : Duration{};
     engine_->wake(now, late);
     follow_orders(now);
@@ -226,6 +227,7 @@ void Driver::sleep(Instant now, Duration wait_max) noexcept {
 Duration Driver::sleep_limit(Instant now, Duration wait_max) const noexcept {
     Instant until = earlier(engine_->next_wake(), now + wait_max);
     for (const TcpSocket& socket : sockets_) until = earlier(until, socket.next_wake());
+    until = earlier(until, hosts_.next_wake());
     if (until.is_never()) return Duration::max();
     return until > now ? until - now : Duration{};
 }
@@ -288,21 +290,41 @@ void Driver::follow(const initiator::Order& order, Instant now) noexcept {
     HF_ASSERT(order.conn.raw() < sockets_.size());
     TcpSocket& socket = sockets_[order.conn.raw()];
     switch (order.kind) {
-    case Connect: {
-        last_portal_ = order.portal;
-        owes_lost_[order.conn.raw()] = true;
-        const auto address =
-            netpath::SocketAddress::from_text(order.portal.host.view(), order.portal.port);
-        // A redirect may name a host; nobody here resolves names.
-        if (!address) return report(order.conn, {.fact = SocketFact::Lost}, now);
-        return report(order.conn, socket.connect(*address), now);
-    }
-    case Close: return report(order.conn, socket.close(now), now);
-    case Reset: return report(order.conn, socket.reset(), now);
+    case Connect: return connect(order, now);
+    case Close: hosts_.cancel(order.conn); return report(order.conn, socket.close(now), now);
+    case Reset: hosts_.cancel(order.conn); return report(order.conn, socket.reset(), now);
     case DeviceReady: state_ = DriverState::Ready; return;
     case DeviceResized: resized_ = true; return;
     case GaveUp: state_ = DriverState::GaveUp; return;
     case Stopped: state_ = DriverState::Stopped; return;
+    }
+}
+
+void Driver::connect(const initiator::Order& order, Instant now) noexcept {
+    last_portal_ = order.portal;
+    owes_lost_[order.conn.raw()] = true;
+    const auto address =
+        netpath::SocketAddress::from_text(order.portal.host.view(), order.portal.port);
+    if (!address) return hosts_.begin(order.conn, order.portal, now);
+    report(order.conn, sockets_[order.conn.raw()].connect(*address), now);
+}
+
+void Driver::answer_host(std::string_view host,
+                         const std::optional<HostAddress>& address) noexcept {
+    hosts_.on_answer(host, address);
+    const Instant now = clock();
+    settle_hosts(now);
+    follow_orders(now);
+}
+
+void Driver::settle_hosts(Instant now) noexcept {
+    while (const auto settled = hosts_.poll_settled(now)) {
+        const auto address = settled->address ? netpath::SocketAddress::from_text(
+                                                    settled->address->view(), settled->port)
+                                              : std::nullopt;
+        const auto fact = address ? sockets_[settled->conn.raw()].connect(*address)
+                                  : SocketReport{.fact = SocketFact::Lost};
+        report(settled->conn, fact, now);
     }
 }
 

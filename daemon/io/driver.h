@@ -17,6 +17,7 @@
 #include "base/fixed_vector.h"
 #include "base/time.h"
 #include "daemon/io/gathering.h"
+#include "daemon/io/host_lookup.h"
 #include "initiator/engine.h"
 #include "initiator/recorder.h"
 #include "netpath/io/ring.h"
@@ -109,6 +110,12 @@ public:
     [[nodiscard]] std::optional<initiator::Completion> poll_completion() noexcept;
     [[nodiscard]] std::optional<initiator::Notice> poll_notice() noexcept;
 
+    /// A host name that a target redirected us to; the caller looks it up elsewhere and answers.
+    /// Unanswered, it costs that connect HostLookup::kAnswerMax.
+    [[nodiscard]] std::optional<HostName> poll_host() noexcept { return hosts_.poll_wanted(); }
+    /// `address` empty: there is no such host.
+    void answer_host(std::string_view host, const std::optional<HostAddress>& address) noexcept;
+
     [[nodiscard]] const initiator::DeviceFacts& facts() const noexcept;
     [[nodiscard]] const initiator::EngineCounters& engine_counters() const noexcept;
     [[nodiscard]] const DriverCounters& counters() const noexcept { return counters_; }
@@ -133,6 +140,8 @@ private:
                 Instant now) noexcept;
     void follow_orders(Instant now) noexcept;
     void follow(const initiator::Order& order, Instant now) noexcept;
+    void connect(const initiator::Order& order, Instant now) noexcept;
+    void settle_hosts(Instant now) noexcept;
     void sleep(Instant now, Duration wait_max) noexcept;
     [[nodiscard]] Duration sleep_limit(Instant now, Duration wait_max) const noexcept;
 
@@ -148,6 +157,7 @@ private:
     bool resized_ = false;
     initiator::Portal last_portal_{.host = {}, .port = 0};
     netpath::FileSlot first_extra_file_{};
+    HostLookup hosts_;
     Gathering gathering_;
     std::array<bool, kConnectionsMax> owes_lost_{};  // Since Connect: one transport_lost, no more.
     std::uint32_t quick_sends_ = 0;   // Of this turn: small, so they end while being submitted.

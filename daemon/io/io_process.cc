@@ -178,7 +178,7 @@ bool IoProcess::prepare() noexcept {
     const netpath::FileSlot slot{command_slot};
     if (auto placed = driver_.ring().set_file(slot, inheritance_.command.get()); !placed)
         return fail(FailReason::IoFailed, static_cast<std::uint64_t>(placed.error().code()));
-    loop_->watch_commands(slot);
+    loop_->watch_commands(slot, AttachmentId{inheritance_.attachment});
     loop_->say(LogLevel::Info, IoEvent::Started, static_cast<std::uint64_t>(::getpid()));
     loop_->say(LogLevel::Info, IoEvent::PlanMade, plan_.total().raw(), arena_->bytes().size());
     return true;

@@ -50,9 +50,10 @@ LogLevel level_of(const Notice& notice) noexcept {
 IoLoop::IoLoop(Driver& driver, SharedArea& area, const StatusFacts& facts) noexcept
     : driver_(driver), status_(area.status), log_(area.log), facts_(facts) {}
 
-void IoLoop::watch_commands(netpath::FileSlot slot) noexcept {
+void IoLoop::watch_commands(netpath::FileSlot slot, AttachmentId attachment) noexcept {
     HF_ASSERT(!commands_);
     commands_ = slot;
+    attachment_ = attachment;
     listen();
 }
 
@@ -79,6 +80,7 @@ void IoLoop::turn() noexcept {
         if (exporter_ != nullptr) exporter_->on_resized();
     }
     if (exporter_ != nullptr) exporter_->on_turn_end(now);
+    ask_for_hosts();
     drain_notices(now);
     judge_lateness();
     status_.beat();
@@ -91,7 +93,8 @@ void IoLoop::on_completed(const netpath::Completed& completed, Instant now) noex
         return exporter_->on_completed(completed, now);
     }
     if (static_cast<Kind>(completed.token.kind) == Kind::Send) {
-        telling_ = false;
+        tellings_.pop();
+        if (!tellings_.empty()) send_telling();
         return;
     }
     // An end of file means that nobody will command us any more; we go on serving.
@@ -106,6 +109,23 @@ void IoLoop::on_command(std::size_t bytes) noexcept {
     if (message->header.kind == MessageKind::Detach)
         ask_detach(message->hurry != 0 ? Detach::Hurried : Detach::Asked);
     if (message->header.kind == MessageKind::SetLogLevel) log_level_ = message->log_level;
+    if (message->header.kind == MessageKind::HostFound) on_host_found(*message);
+}
+
+void IoLoop::on_host_found(const ControlMessage& message) noexcept {
+    if (!message.address.empty()) return driver_.answer_host(message.host.view(), message.address);
+    say(LogLevel::Warning, IoEvent::HostUnknown);
+    driver_.answer_host(message.host.view(), {});
+}
+
+/// Redirects by name. Without room to ask, that connect fails after HostLookup::kAnswerMax.
+void IoLoop::ask_for_hosts() noexcept {
+    while (const auto host = driver_.poll_host()) {
+        ControlMessage message{
+            .header = {.kind = MessageKind::HostWanted, .attachment = attachment_}};
+        message.host = *host;
+        tell(message);
+    }
 }
 
 void IoLoop::ask_detach(Detach how) noexcept {
@@ -115,10 +135,13 @@ void IoLoop::ask_detach(Detach how) noexcept {
 }
 
 void IoLoop::tell(const ControlMessage& message) noexcept {
-    if (!commands_ || telling_) return;
-    told_ = message;
-    telling_ = true;
-    driver_.ring().send(*commands_, bytes_of(told_),
+    if (!commands_ || !tellings_.try_push(message)) return;
+    if (tellings_.size() == 1) send_telling();
+}
+
+void IoLoop::send_telling() noexcept {
+    HF_ASSERT(!tellings_.empty());
+    driver_.ring().send(*commands_, bytes_of(tellings_.front()),
                         {.owner = static_cast<std::uint8_t>(RingOwner::Command),
                          .kind = static_cast<std::uint8_t>(Kind::Send)});
 }

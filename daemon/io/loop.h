@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/errno.h"
+#include "base/fixed_vector.h"
 #include "base/time.h"
 #include "daemon/io/driver.h"
 #include "daemon/io/exporter.h"
@@ -31,12 +32,14 @@ public:
     /// What DriverConfig needs on top.
     static constexpr std::uint32_t kOperations = 2;
     static constexpr std::uint16_t kFiles = 1;
+    static constexpr std::size_t kTellingsMax = 4;
 
     /// `facts`: what is known before the first turn.
     IoLoop(Driver& driver, SharedArea& area, const StatusFacts& facts) noexcept;
 
-    /// Takes commands from a seqpacket socket that stands at `slot` of the ring's file table.
-    void watch_commands(netpath::FileSlot slot) noexcept;
+    /// Takes commands for `attachment` from a seqpacket socket that stands at `slot` of the ring's
+    /// file table.
+    void watch_commands(netpath::FileSlot slot, AttachmentId attachment) noexcept;
     void set_exporter(Exporter& exporter) noexcept { exporter_ = &exporter; }
 
     /// One turn, and everything that follows from it.
@@ -47,10 +50,10 @@ public:
     [[nodiscard]] RequestMeter& meter() noexcept { return meter_; }
     void enter(IoPhase phase) noexcept;
     void say(LogLevel level, IoEvent event, std::uint64_t a = 0, std::uint64_t b = 0) noexcept;
-    /// Tells control; dropped when it does not listen.
+    /// Tells control, in order; dropped when it does not listen and kTellingsMax wait.
     void tell(const ControlMessage& message) noexcept;
     /// True when nothing that was told still waits to be sent.
-    [[nodiscard]] bool has_told() const noexcept { return !telling_; }
+    [[nodiscard]] bool has_told() const noexcept { return tellings_.empty(); }
 
     /// A detach was asked for; 2: hurried.
     enum class Detach : std::uint8_t { No, Asked, Hurried };
@@ -66,6 +69,9 @@ private:
 
     void listen() noexcept;
     void on_command(std::size_t bytes) noexcept;
+    void on_host_found(const ControlMessage& message) noexcept;
+    void ask_for_hosts() noexcept;
+    void send_telling() noexcept;
     void drain_notices(Instant now) noexcept;
     void keep(const TimedNotice& notice) noexcept;
     void judge_lateness() noexcept;
@@ -78,9 +84,9 @@ private:
     RequestMeter meter_;
     Exporter* exporter_ = nullptr;
     std::optional<netpath::FileSlot> commands_;
+    AttachmentId attachment_{};
     std::array<std::byte, sizeof(ControlMessage)> command_room_{};
-    ControlMessage told_;
-    bool telling_ = false;
+    FixedQueue<ControlMessage, kTellingsMax> tellings_;  // The front one is being sent.
     Detach detach_ = Detach::No;
     LogLevel log_level_ = LogLevel::Info;
     initiator::Notice last_notice_{};

@@ -31,7 +31,9 @@ bool fields_are_known(const ControlMessage& message) noexcept {
     const auto level = static_cast<std::uint8_t>(message.log_level);
     return static_cast<std::uint8_t>(message.reason) < kFailReasonCount &&
            level >= static_cast<std::uint8_t>(LogLevel::Error) &&
-           level <= static_cast<std::uint8_t>(LogLevel::Debug) && message.hurry <= 1;
+           level <= static_cast<std::uint8_t>(LogLevel::Debug) && message.hurry <= 1 &&
+           message.host.size() <= message.host.capacity() &&
+           message.address.size() <= message.address.capacity();
 }
 
 void attach_fds(msghdr& message, std::span<const int> fds) noexcept {

@@ -8,6 +8,9 @@
 /// supervisor says Exited. A control process that starts anew gets an Attached for every
 /// attachment that lives, with request_id 0.
 ///
+/// A login may be redirected to a host name at any time (RFC 7143 section 13.8). The I/O process
+/// resolves nothing: it says HostWanted, goes on with its loop, and connects when HostFound comes.
+///
 /// Sending never blocks; a full socket is an error of the sender's.
 #pragma once
 
@@ -20,6 +23,7 @@
 #include <type_traits>
 
 #include "base/errno.h"
+#include "base/fixed_vector.h"
 #include "base/strong.h"
 #include "base/unique_fd.h"
 #include "daemon/shared/attach_spec.h"
@@ -43,8 +47,10 @@ enum class MessageKind : std::uint16_t {
     Detach,       ///< control -> I/O process
     SetLogLevel,  ///< control -> I/O process
     Detached,     ///< I/O process -> control: logged out, it will exit.
+    HostWanted,   ///< I/O process -> control: a target redirected us to this name.
+    HostFound,    ///< control -> I/O process: the same name, and where it is.
 };
-inline constexpr std::uint16_t kMessageKindCount = 11;
+inline constexpr std::uint16_t kMessageKindCount = 13;
 
 /// Why an attachment did not come about or did not last. `code` of the message says more.
 enum class FailReason : std::uint8_t {
@@ -94,6 +100,8 @@ struct ControlMessage {
     std::uint8_t hurry = 0;                ///< Detach: 1 means do not wait for the target.
     std::uint64_t code = 0;                ///< By `reason`.
     initiator::Notice notice{};            ///< By `reason`.
+    FixedString<255> host{};               ///< HostWanted, HostFound.
+    FixedString<63> address{};             ///< HostFound; empty: it cannot be resolved.
 };
 static_assert(std::is_trivially_copyable_v<AttachMessage>);
 static_assert(std::is_trivially_copyable_v<ControlMessage>);

@@ -25,8 +25,9 @@ enum class IoEvent : std::uint8_t {
     CallFailed,         ///< a: errno. b: IoCall.
     NbdClientCame,      ///< a: clients now.
     NbdClientLeft,      ///< a: clients now. b: 1 when it broke the protocol.
+    HostUnknown,        ///< a: 0. A redirect named a host that cannot be resolved.
 };
-inline constexpr std::uint8_t kIoEventCount = 17;
+inline constexpr std::uint8_t kIoEventCount = 18;
 
 /// Which call CallFailed is about.
 enum class IoCall : std::uint8_t {

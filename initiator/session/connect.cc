@@ -108,6 +108,8 @@ void Session::on_logged_in(Connection& conn, Instant now, const LoginDone& done)
     }
     session_event(SessionEvent::ConnectionLoggedIn);
     agreed_ = done.parameters;
+    counters_.connections_agreed = agreed_.max_connections;
+    counters_.error_recovery_level = agreed_.error_recovery_level;
     tsih_ = done.tsih;
     begin_full_feature(conn, now, done);
     portal_.on_logged_in();

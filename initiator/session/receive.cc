@@ -187,6 +187,14 @@ bool Session::is_plausible(Itt itt) const noexcept {
     return slot <= limits_.depth || (slot >= kAuxiliaryFirst && itt != kIttReserved);
 }
 
+/// An answer to a ping or to a task management function must not name a command, nor what we never
+/// gave out. RFC 7143 section 4.2.5.3. A stale tag of ours passes.
+std::optional<Violation> Session::judge_auxiliary_tag(Itt itt) const noexcept {
+    if (!is_plausible(itt)) return Violation::TaskTagUnknown;
+    if (TaskTable::slot_of(itt) < kAuxiliaryFirst) return Violation::TaskWrongKind;
+    return {};
+}
+
 std::optional<Violation> Session::on_data_in(Connection& conn, Instant now) noexcept {
     const auto view = DataInView::parse(conn.framer.header());
     if (!view) return view.error();
@@ -325,6 +333,7 @@ std::optional<Violation> Session::on_nop_in(Connection& conn, Instant now) noexc
         if (!conn.nop_answers.try_push({view->transfer_tag(), view->lun()})) ++counters_.violations;
         return {};
     }
+    if (const auto wrong = judge_auxiliary_tag(view->task_tag())) return wrong;
     const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     if (view->task_tag() != conn.ping_itt || !conn.keep_alive.ping_is_out()) return {};
@@ -340,6 +349,7 @@ std::optional<Violation> Session::on_nop_in(Connection& conn, Instant now) noexc
 std::optional<Violation> Session::on_task_management(Connection& conn, Instant now) noexcept {
     const auto view = TaskManagementResponseView::parse(conn.framer.header());
     if (!view) return view.error();
+    if (const auto wrong = judge_auxiliary_tag(view->task_tag())) return wrong;
     const auto taken = take_status(conn, now, view->numbers());
     if (!taken.is_due) return taken.violation;
     if (Task* const task = find_asked(conn, view->task_tag())) {

@@ -101,6 +101,8 @@ void Session::stop_everything() noexcept {
         stop_reinstatement(*conn);
     }
     counters_.connections = 0;
+    counters_.connections_agreed = 0;
+    counters_.error_recovery_level = 0;
     if (is_fence_rung_) ++fence_failures_;
     is_fence_rung_ = false;
     rung_ = Rung::None;

@@ -197,6 +197,7 @@ private:
                      Itt itt) noexcept;
     void on_scsi_event(const Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool is_plausible(Itt itt) const noexcept;
+    [[nodiscard]] std::optional<Violation> judge_auxiliary_tag(Itt itt) const noexcept;
     void on_violation(Connection& conn, Instant now, Violation violation) noexcept;
 
     // repair.cc

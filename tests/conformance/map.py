@@ -11,6 +11,7 @@ title, for a row that does not apply the reason, and for one that another row co
 
 --check fails when
   - a row of the gate has neither a test nor a reason,
+  - an id of ids.txt has no row, or its row has neither a test nor a reason,
   - a comment names a row that does not exist,
   - a test named here is not among the tests that ctest has in DIR,
   - docs/conformance.md is not what --write would write.
@@ -27,6 +28,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS = "tests/conformance/rows.tsv"
+IDS = "tests/conformance/ids.txt"
 PAGE = "docs/conformance.md"
 MARK = "<!-- Below this line: tests/conformance/map.py --write -->"
 
@@ -70,6 +72,18 @@ ROW_ID = re.compile(r"^[A-Z0-9]{2,3}-\d\d$")
 def read_rows(root):
     with open(root / ROWS, encoding="utf-8", newline="") as file:
         return [Row(**row) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def read_ids(root):
+    """Every id that must have a row."""
+    ids = []
+    for line in (root / IDS).read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        first, last = line.split()
+        area, begin = first.split("-")
+        ids += [f"{area}-{number:02}" for number in range(int(begin), int(last.split("-")[1]) + 1)]
+    return ids
 
 
 def area_of(row_id):
@@ -221,14 +235,19 @@ def complaints(root, build=None):
     """All that is wrong, a line each."""
     rows = read_rows(root)
     known = {row.id for row in rows}
+    wanted = set(read_ids(root))
     shown, found = read_tests(root)
     for one in shown:
         if one.row not in known:
             found.append(f"{one.where}: there is no row '{one.row}'")
+    found += [f"{ROWS}: there is no row '{one}'" for one in sorted(wanted - known)]
     tested = tests_of(shown)
     for row in rows:
         if row.gate == "yes" and not tested[row.id] and not row.exemption:
             found.append(f"{row.id} ({row.title}): in the gate, with neither test nor reason")
+        is_open = not tested[row.id] and not row.exemption and not tested[row.like]
+        if row.id in wanted and is_open and row.gate != "yes":
+            found.append(f"{row.id} ({row.title}): neither test nor reason")
         is_whole = ROW_ID.match(row.id) and row.title and row.gate in ("yes", "no")
         if not is_whole or (row.like and row.like not in known):
             found.append(f"{ROWS}: '{row.id}' is not a whole row")

@@ -18,12 +18,15 @@ TESTS = ("// Goal: one.\n// Rows: PDU-01\nTEST(Pdu, IsBigEndian) {}\n\n"
          "    //   PDU-01\n}\n")
 
 
+IDS = "# Ids.\nPDU-01 PDU-01\nPDU-05 PDU-05\nSER-01 SER-01\n"
+
+
 @contextlib.contextmanager
 def tree_of(rows=ROWS, tests=TESTS, stale=False, **more):
     """A tree with a fresh page; gives its root."""
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        files = {conformance.ROWS: rows, "tests/a.test.cc": tests,
+        files = {conformance.ROWS: rows, conformance.IDS: IDS, "tests/a.test.cc": tests,
                  conformance.PAGE: "# Page\n" + conformance.MARK + "\n", **more}
         for name, text in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +59,23 @@ class Map(unittest.TestCase):
         with tree_of(rows=planted.replace("\tP\tyes", "\tP\tno")) as root:
             self.assertEqual(conformance.complaints(root), [])
             self.assertIn("not yet: login", (root / conformance.PAGE).read_text(encoding="utf-8"))
+
+    # Goal: an id of the list that has no row, and one whose row nothing shows, are noticed outside
+    # the gate as well; a row beyond the list may be open.
+    def test_every_id_has_an_answer(self):
+        with tree_of(rows=ROWS.replace("PDU-05\tS", "PDU-06\tS"),
+                     tests=TESTS.replace("PDU-05", "PDU-06")) as root:
+            self.assertEqual(conformance.complaints(root),
+                             [f"{conformance.ROWS}: there is no row 'PDU-05'"])
+        with tree_of(tests=TESTS.replace("PDU-05", "PDU-01")) as root:
+            self.assertEqual(conformance.complaints(root),
+                             ["PDU-05 (padding): neither test nor reason"])
+
+    # Goal: the list of the tree is whole: 380 ids.
+    def test_list_is_whole(self):
+        ids = conformance.read_ids(conformance.ROOT)
+        self.assertEqual(len(ids), 380)
+        self.assertEqual(len(set(ids)), 380)
 
     # Goal: a row that another row covers says so, and does not stand for that row in the gate.
     def test_rows_that_are_like_others(self):

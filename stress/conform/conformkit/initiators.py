@@ -13,6 +13,7 @@ import subprocess
 
 from . import negotiation
 
+BOOLEANS = {"Yes": "true", "No": "false"}
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
 CANNOT = 77
 
@@ -29,6 +30,8 @@ class Initiator:
     is_any: bool = False
     version_command: tuple = ()
     mutual_options: tuple = ()  # For mutual CHAP: {user} and {file}, a file with the secret.
+    # What it can be told to negotiate: RFC key -> (option with {value}, the most it can do).
+    wishes: dict = dataclasses.field(default_factory=dict)
 
     def command(self, kind, url, size, file):
         """None: it cannot do this."""
@@ -51,6 +54,19 @@ class Initiator:
             said = b""
         lines = said.decode("utf-8", "replace").splitlines()
         return lines[0].strip() if lines else "version unknown"
+
+    def wished(self, needs):
+        """Words that make it negotiate what a case needs, as far as it can."""
+        words = []
+        for key, sign, wanted in needs:
+            option, most = self.wishes.get(key, ("", None))
+            if not option or sign not in ("=", ">="):
+                continue
+            value = BOOLEANS.get(wanted, wanted)
+            if most is not None:
+                value = min(int(wanted), most)
+            words += [word.format_map({"value": value}) for word in option.split()]
+        return words
 
     @property
     def is_mutual(self):
@@ -85,7 +101,12 @@ def holdfast():
          "discover": [program, "discover", "{discovery}"],
          "inquiry": [program, "read", "{url}", "--length", "512", *once]},
         ("read", "write"), version_command=(program, "version"),
-        mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"))
+        mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"),
+        wishes={"ErrorRecoveryLevel": ("--set negotiation.error_recovery_level={value}", 1),
+                "MaxConnections": ("--set connections={value}", 8),
+                "MaxOutstandingR2T": ("--set negotiation.max_outstanding_r2t={value}", 8),
+                "DataPDUInOrder": ("--set negotiation.data_pdu_in_order={value}", None),
+                "DataSequenceInOrder": ("--set negotiation.data_sequence_in_order={value}", None)})
 
 
 def versions_of(*packages):

@@ -3,6 +3,7 @@
 from . import wire
 from .rules import rule, session_rule
 
+ABORT_TASK = 1
 NUMBERED = (wire.NOP_OUT, wire.SCSI_COMMAND, wire.TASK_MANAGEMENT, wire.TEXT, wire.LOGOUT)
 
 
@@ -83,8 +84,10 @@ def carries_status(pdu):
 
 @rule
 def status_numbers_are_acknowledged(connection):
-    """ExpStatSN is never ahead of what the target sent, never goes back, and keeps up."""
-    seen, last, is_whole = None, None, True
+    """ExpStatSN is never ahead of what the target sent, never goes back, and keeps up: who logs out
+    has taken the ends of its commands. Other statuses may be on their way when the logout leaves."""
+    seen, last, is_whole, ended = None, None, True, None
+    given_up, owed = tasks_given_up(connection), None
     for pdu in connection.pdus:
         if not pdu.sent:
             if carries_status(pdu):
@@ -94,6 +97,9 @@ def status_numbers_are_acknowledged(connection):
                 elif seen is None or wire.before(seen, after):
                     is_whole = is_whole and seen in (None, pdu.u32(24))
                     seen = after
+                    if pdu.opcode in (wire.SCSI_RESPONSE, wire.DATA_IN) and \
+                            pdu.itt not in given_up:
+                        ended = after
             continue
         if seen is None or pdu.opcode not in wire.FROM_INITIATOR:
             continue
@@ -103,12 +109,23 @@ def status_numbers_are_acknowledged(connection):
         if last is not None and wire.before(acknowledged, last):
             yield "STA-01", f"{pdu}: ExpStatSN goes back from {last:#x} to {acknowledged:#x}"
         last = acknowledged
-    sent = connection.sent(wire.LOGOUT)
-    # Messages come at any time; one may have been on its way when the logout left.
-    has_news = any(pdu.opcode == wire.ASYNC for pdu in connection.pdus)
-    if sent and seen is not None and is_whole and not has_news:
-        if (seen - sent[-1].u32(28)) & 0xffffffff in range(2, 0x80000000):
-            yield "STA-01", f"{sent[-1]}: leaves statuses unacknowledged"
+        if pdu.opcode == wire.LOGOUT and ended is not None:
+            owed = (pdu, ended)
+    if is_whole and owed is not None and wire.before(owed[0].u32(28), owed[1]):
+        yield "STA-01", f"{owed[0]}: leaves statuses unacknowledged"
+
+
+def tasks_given_up(connection):
+    """Task tags that a task management function named or hit: their answers are not waited for."""
+    sent, given_up = [], set()
+    for pdu in connection.sent(wire.SCSI_COMMAND, wire.TASK_MANAGEMENT):
+        if pdu.opcode == wire.SCSI_COMMAND:
+            sent.append(pdu.itt)
+        elif pdu.bhs[1] & 0x7f == ABORT_TASK:
+            given_up.add(pdu.u32(20))
+        else:
+            given_up.update(sent)
+    return given_up
 
 
 @session_rule

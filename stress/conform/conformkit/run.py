@@ -55,6 +55,14 @@ class Program:
     def is_over(self):
         return self.process.poll() is not None
 
+    def is_busy(self):
+        """It runs, or waits for a processor or a page; asleep, it waits for us."""
+        try:
+            text = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        return text.rpartition(")")[2].split()[:1] in (["R"], ["D"])
+
     @property
     def code(self):
         return self.process.returncode
@@ -100,6 +108,7 @@ def run_in(folder, case, initiator, target):
     command = initiator.command(case.io, url_of(case, target), case.size, str(file))
     if command is None or (case.settings.get("chap") == "mutual" and not initiator.is_mutual):
         return Result(case, NOT_APPLICABLE, f"{initiator.name} cannot {case.io}", [], 0, [])
+    command = command + initiator.wished(case.needs)
     if case.settings.get("chap") == "mutual":
         command = initiator.mutual(command, folder)
     given = disk.content(case.size, seed=0xface) if case.io == "write" else None
@@ -120,6 +129,7 @@ def run_in(folder, case, initiator, target):
 
 def serve(case, target, program):
     player = target.player
+    target.is_initiator_busy = program.is_busy
     deadline_s = time.monotonic() + case.limit_s
     if case.outcome == "any":
         target.run_until(lambda: program.is_over() or player.is_over, deadline_s)

@@ -7,13 +7,16 @@ import time
 
 from . import disk, vocabulary, wire
 from .link import Link
-from .player import FAIL, Player
+from .player import FAIL, PATIENCE_MAX_S, PATIENCE_STEP_S, Player
 from .tasks import Session
 
 BLOCKS = 4096
 
 # An initiator that connects more often within a case does not give its target time to breathe.
 LINKS_MAX = 300
+
+# Of turns in a row that brought something: silence is judged in spite of them.
+INPUT_TURNS_MAX = 200
 
 
 class Target:
@@ -28,6 +31,9 @@ class Target:
         self.links = []
         self.sessions = []
         self.order = 0
+        self.turns_with_input = 0
+        # Whether the initiator runs, or would if the host let it; who is not known sleeps.
+        self.is_initiator_busy = lambda: False
         self.next_tsih = 1
         self.player = Player(case, self)
 
@@ -39,18 +45,30 @@ class Target:
 
     def run_until(self, is_over, deadline_s):
         """Serves until `is_over()`, the script gives a verdict, or the time is up."""
-        while not is_over() and not self.player.is_settled and time.monotonic() < deadline_s:
+        granted_s = 0.0
+        while not is_over() and not self.player.is_settled:
             now = time.monotonic()
-            self.player.tick(now)
+            if now >= deadline_s:
+                if granted_s >= PATIENCE_MAX_S or not self.is_initiator_busy():
+                    return
+                deadline_s, granted_s = now + PATIENCE_STEP_S, granted_s + PATIENCE_STEP_S
             wake = min(deadline_s, self.player.wake_s or deadline_s, now + 0.05)
             self.poll(max(0.0, wake - now))
 
     def poll(self, patience_s):
+        """One turn. A slow host is nobody's fault: a time to be quiet in ends before what came
+        is looked at, because it may have come after it; what did not come is missed only when
+        nothing is left to be looked at."""
         poller = select.poll()
         waiting = {link.stream.fileno(): link for link in self.links if link.is_open}
         for one in (self.listener.fileno(), *waiting):
             poller.register(one, select.POLLIN)
         ready = [number for number, _ in poller.poll(patience_s * 1000)]
+        now = time.monotonic()
+        self.player.end_waits(now)
+        self.turns_with_input = self.turns_with_input + 1 if ready else 0
+        if not ready or self.turns_with_input > INPUT_TURNS_MAX:
+            self.player.judge_silence(now)
         # What came on old connections, their end included, was before what is new.
         for one in ready:
             if one in waiting and waiting[one].is_open:

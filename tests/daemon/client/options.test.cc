@@ -121,6 +121,32 @@ TEST(AttachArguments, UrlAndOptionsBecomeKeysThatTheDaemonTakes) {
     EXPECT_TRUE(settings->shared);
 }
 
+// Goal: a session in the client itself, discovery included, takes the same keys by --set.
+TEST(InProcess, SetTakesTheKeysOfTheConfiguration) {
+    const std::vector<std::string> keys{"--set", "connections=3",
+                                        "--set", "negotiation.error_recovery_level=1",
+                                        "--set", "negotiation.first_burst=64KiB",
+                                        "--set", "negotiation.data_pdu_in_order=false",
+                                        "--set", "timers.command=7s",
+                                        "--set", "send_buffer=65536"};
+    for (const char* const verb : {"read", "write", "verify", "bench", "discover"}) {
+        SCOPED_TRACE(verb);
+        const bool is_discovery = std::string_view{verb} == "discover";
+        std::vector<std::string> words{verb, is_discovery ? "192.0.2.1" : kUrl};
+        words.insert(words.end(), keys.begin(), keys.end());
+        const Options options = parsed(words);
+        const auto settings =
+            is_discovery ? portal_settings(options.session) : session_settings(options.session);
+        ASSERT_TRUE(settings) << settings.error().sentence;
+        EXPECT_EQ(settings->tuning.connections, 3);
+        EXPECT_EQ(settings->tuning.wish.error_recovery_level, 1);
+        EXPECT_EQ(settings->tuning.wish.first_burst_bytes, 65536U);
+        EXPECT_FALSE(settings->tuning.wish.data_pdu_in_order);
+        EXPECT_EQ(settings->tuning.timers.command, Duration::from_s(7));
+        EXPECT_EQ(settings->tuning.socket.send_bytes, 65536U);
+    }
+}
+
 // Goal: a configured name brings no settings that could override the configuration.
 TEST(AttachArguments, NameAloneLeavesEverythingToTheConfiguration) {
     const auto arguments = attach_arguments(parsed({"attach", "swap0"}));
@@ -211,6 +237,17 @@ TEST(StatusText, MissingKeysAreSurvived) {
     status["protections"] = Json::array({Json::object()});
     status["tier_reasons"] = Json::array({5});
     EXPECT_THAT(status_text(status), HasSubstr("MISSING"));
+}
+
+// Goal: what was agreed for recovery and connections is on one line.
+TEST(StatusText, ShowsWhatWasAgreed) {
+    Json status;
+    status["session"]["connections"] = 2;
+    status["session"]["connections_agreed"] = 4;
+    status["session"]["error_recovery_level"] = 1;
+    status["counters"]["snacks_sent"] = 5;
+    EXPECT_THAT(status_text(status),
+                HasSubstr("2 of 4 connections, recovery level 1, 5 SNACKs sent"));
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ TEST(Config, ProfilesWaitAsLongAsTheyPromise) {
     EXPECT_LE(std::uint64_t{swap.depth} * swap.request_bytes, 8U << 20) << "locked memory is dear";
 }
 
-// Goal: every key of the documentation reaches its place.
+// Goal: every key of the documentation reaches its place, a target and its portals included.
+// Rows: DSC-12
 TEST(Config, EveryKeyIsTaken) {
     const auto config = parse_config(
         "[daemon]\nsocket = \"/run/x.sock\"\nlog_level = \"debug\"\n"

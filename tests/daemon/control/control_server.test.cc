@@ -120,6 +120,28 @@ TEST(ControlServer, AttachWaitsUntilReadyAndDetachUntilGone) {
     EXPECT_EQ(state_of(world, "d1"), "absent");
 }
 
+// Goal: a host name that an I/O process was redirected to is answered with an address, and one that
+// does not exist with none; the process is served on in both cases.
+// Rows: LOG-24
+TEST(ControlServer, RedirectByNameIsResolvedForTheProcess) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd client = world.begin("attach", attach_request("d1"));
+    const PlayedIo io = bring_up(world);
+    ASSERT_TRUE(world.finish(client));
+    for (const char* const name : {"localhost", "no-such-host.invalid"}) {
+        ControlMessage question{.header = {.kind = MessageKind::HostWanted}};
+        ASSERT_TRUE(question.host.try_assign(name));
+        io.say(question);
+        const auto answer = io.hear(30'000);
+        ASSERT_TRUE(answer) << name;
+        EXPECT_EQ(answer->header.kind, MessageKind::HostFound);
+        EXPECT_EQ(answer->host.view(), name);
+        EXPECT_EQ(answer->address.empty(), std::string_view{name} != "localhost");
+    }
+    EXPECT_EQ(state_of(world, "d1"), "ready");
+}
+
 // Goal: what the I/O process says about its failure reaches the client, with its exit code.
 TEST(ControlServer, FailureOfTheIoProcessReachesTheClient) {
     PlayedSupervisor world;

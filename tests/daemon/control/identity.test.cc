@@ -17,6 +17,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 // Goal: the machine's name is made on first use and never changes.
+// Rows: NAM-07
 TEST(InitiatorName, IsMadeOnceAndKept) {
     const TempDirectory directory;
     const std::string path = directory.path("etc/holdfast/initiatorname");
@@ -51,14 +52,18 @@ TEST(InitiatorName, HostNamesBecomeLegal) {
     EXPECT_LE(fresh_initiator_name(std::string(300, 'x'), 1).size(), 223U);
 }
 
-// Goal: a fresh ISID is of the random format, and no two are equal.
+// Goal: a fresh ISID is of the random format, and no two are equal: a discovery, which takes a fresh
+// one, reinstates no session.
+// Rows: DSC-10
 TEST(Isid, FreshOnesHaveTheRandomFormatAndDiffer) {
     const auto first = fresh_isid();
     EXPECT_EQ(first.raw() >> 46, 0b10U);
     EXPECT_NE(first, fresh_isid());
 }
 
-// Goal: the same unit gets the same ISID after a restart, another unit another one.
+// Goal: the same unit gets the same ISID after a restart, another unit another one, and so does
+// another slot of the same unit.
+// Rows: SID-03
 TEST(IsidStore, IsidsSurviveARestart) {
     const TempDirectory directory;
     const std::string path = directory.path("state/isids");

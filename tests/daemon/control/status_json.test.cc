@@ -42,6 +42,10 @@ StatusFacts sample_facts() {
     facts.tier_reasons.push({});
     facts.tier_reasons[0].assign_cut("no XDP gate");
     facts.counters.read_bytes = 4096;
+    facts.counters.snacks_sent = 5;
+    facts.counters.connections = 2;
+    facts.counters.connections_agreed = 4;
+    facts.counters.error_recovery_level = 1;
     facts.read_latency.add(Duration::from_us(100));
     facts.notices.push({.at = Instant::from_ns(0), .notice = {}});
     return facts;
@@ -90,6 +94,9 @@ TEST(StatusJson, HasEveryDocumentedKey) {
                             "session.target:string",
                             "session.lun:string",
                             "session.portal:string",
+                            "session.connections:number",
+                            "session.connections_agreed:number",
+                            "session.error_recovery_level:number",
                             "device.vendor:string",
                             "device.block_bytes:number",
                             "device.blocks:number",
@@ -108,6 +115,7 @@ TEST(StatusJson, HasEveryDocumentedKey) {
                             "protections[].holds:boolean",
                             "protections[].advice:string",
                             "counters.requests_done:number",
+                            "counters.snacks_sent:number",
                             "counters.read_bytes:number",
                             "counters.sessions_lost:number",
                             "counters.nop_rtt_last_us:number",
@@ -144,6 +152,11 @@ TEST(Metrics, EveryLineIsWellFormed) {
             << line;
     }
     EXPECT_TRUE(typed.contains("holdfast_latency_seconds"));
+    const std::string all = metrics_text(facts);
+    EXPECT_THAT(all, HasSubstr("holdfast_snacks_sent_total{name=\"swap0\"} 5\n"));
+    EXPECT_THAT(all, HasSubstr("holdfast_connections{name=\"swap0\"} 2\n"));
+    EXPECT_THAT(all, HasSubstr("holdfast_connections_agreed{name=\"swap0\"} 4\n"));
+    EXPECT_THAT(all, HasSubstr("holdfast_error_recovery_level{name=\"swap0\"} 1\n"));
 }
 
 // Goal: a scraper gets numbers before anything is attached.

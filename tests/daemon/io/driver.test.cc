@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "tests/daemon/io/ram_target.h"
 
@@ -198,6 +200,38 @@ TEST_F(DriverTest, DeadPortalEndsInGaveUp) {
     driver_.start();
     run_while([this] { return driver_.state() == DriverState::Opening; });
     EXPECT_EQ(driver_.state(), DriverState::GaveUp);
+}
+
+// Goal: a host name, as a redirect may bring one, is asked for and used; a name that is not known
+// is a connect that failed, and the driver's own loop never waits for either.
+// Rows: LOG-24
+TEST_F(DriverTest, HostNamesAreAskedFor) {
+    const RamTarget target{kPort + 5};
+    DriverConfig config;
+    config.session = target.session();
+    config.limits.depth = 8;
+    const initiator::Portal numeric = config.session.portals[0];
+    config.session.portals.clear();
+    for (const char* const name : {"nowhere.example", "disk.example"}) {
+        initiator::Portal portal{.host = {}, .port = numeric.port};
+        ASSERT_TRUE(portal.host.try_assign(name));
+        config.session.portals.push(portal);
+    }
+    ASSERT_TRUE(driver_.open(config).has_value());
+    driver_.start();
+    std::vector<std::string> asked;
+    run_while([&] {
+        if (const auto host = driver_.poll_host()) {
+            asked.emplace_back(host->view());
+            HostAddress address;
+            EXPECT_TRUE(address.try_assign(numeric.host.view()));
+            const bool is_known = host->view() == "disk.example";
+            driver_.answer_host(host->view(), is_known ? std::optional{address} : std::nullopt);
+        }
+        return driver_.state() == DriverState::Opening;
+    });
+    EXPECT_EQ(driver_.state(), DriverState::Ready);
+    EXPECT_EQ(asked, (std::vector<std::string>{"nowhere.example", "disk.example"}));
 }
 
 // Goal: a driver that is dropped in the middle of everything leaves no operation behind.

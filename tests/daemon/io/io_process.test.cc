@@ -133,6 +133,9 @@ protected:
             ::_exit(
                 run_io_process(spec_, {.area = *std::move(area), .command = std::move(theirs)}));
     }
+    void say(const ControlMessage& message) {
+        ASSERT_TRUE(send_message(command_.get(), bytes_of(message)).has_value());
+    }
     MessageKind next_message() {
         pollfd wait{.fd = command_.get(), .events = POLLIN, .revents = 0};
         EXPECT_EQ(::poll(&wait, 1, 30'000), 1);
@@ -201,6 +204,36 @@ TEST_F(IoProcessTest, UnreachableTargetIsToldAndLeaves) {
     ASSERT_EQ(next_message(), MessageKind::Failed);
     EXPECT_EQ(last_.reason, FailReason::Unreachable);
     EXPECT_EQ(end(), kIoExitFailed);
+}
+
+// Goal: a redirect by name is asked of control, over the command socket, by an armed process as
+// well; while nobody answers, it goes on with what it was told before.
+// Rows: LOG-24
+TEST_F(IoProcessTest, RedirectByNameIsAskedOfControl) {
+    if (!reserve::heap::facts().is_ours) GTEST_SKIP() << "a sanitizer owns the heap";
+    if (::geteuid() != 0) GTEST_SKIP() << "locking memory needs root";
+    RamTarget moved{kPort + 3};
+    const std::string address = "disk.example:" + std::to_string(kPort + 3);
+    const RamTarget target{kPort + 4, "id=0,size=64M,cache=on", 1, {"--redirect", address}};
+    start(target, kAttachForceTier);
+    ASSERT_EQ(next_message(), MessageKind::HostWanted);
+    EXPECT_EQ(last_.host.view(), "disk.example");
+    ControlMessage answer{.header = {.kind = MessageKind::HostFound}};
+    answer.host = last_.host;
+    ASSERT_TRUE(answer.address.try_assign("127.0.0.1"));
+    say(answer);
+    ASSERT_EQ(next_message(), MessageKind::Ready);
+    EXPECT_EQ(facts().phase, IoPhase::Armed);
+    EXPECT_EQ(facts().portal_host.view(), "disk.example");
+
+    moved.stop();
+    moved.start();
+    ASSERT_EQ(next_message(), MessageKind::HostWanted);  // And nobody answers.
+    std::vector<std::byte> data(kBlockBytes);
+    NbdClient client{path_};
+    EXPECT_EQ(client.run(nbd::Command::Read, 4, data), 0);
+    EXPECT_EQ(facts().counters.sessions_established, 2U);
+    EXPECT_EQ(detach(), kIoExitDetached);
 }
 
 // Goal: armed means fixed. With the fuse and the filter on, many requests go through, and neither

@@ -95,6 +95,17 @@ TEST(ControlMessage, EachKindOfNonsenseHasItsOwnError) {
     bad = good;
     bad.hurry = 2;
     EXPECT_EQ(error_of(bad), MessageError::Field);
+    bad = good;
+    const auto put_size = [](auto& text) {  // Where the texts keep it.
+        const std::size_t too_long = 256;
+        const auto cells = std::as_writable_bytes(std::span{&text, 1});
+        std::memcpy(cells.last(sizeof(too_long)).data(), &too_long, sizeof(too_long));
+    };
+    put_size(bad.host);
+    EXPECT_EQ(error_of(bad), MessageError::Field);
+    bad = good;
+    put_size(bad.address);
+    EXPECT_EQ(error_of(bad), MessageError::Field);
     EXPECT_EQ(control_message_from(bytes_of(good).first(40)).error(), MessageError::Size);
     EXPECT_EQ(control_message_from({}).error(), MessageError::Size);
 }

@@ -34,8 +34,8 @@ TEST(Cdb, BlockCommandsCarryLbaAndCountBigEndian) {
 }
 
 // Goal: the commands without blocks are what SPC-4 and SBC-3 say, byte for byte, with all other
-// bytes 0.
-// Rows: TSK-02
+// bytes 0, NACA among them.
+// Rows: TSK-02, STA-08
 TEST(Cdb, OtherCommandsMatchTheStandardsByteForByte) {
     struct Case {
         Cdb built;

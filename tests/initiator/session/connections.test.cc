@@ -35,7 +35,7 @@ bool has_key(const Pdu& login, std::string_view name) {
 
 // Goal: connections are added once the session works, as many as both sides want, to the same
 // portal, with the session's handle, each with its own CID, and with the keys of a connection only.
-// Rows: MCS-02, MCS-03, SID-04
+// Rows: MCS-02, MCS-03, SID-04, SID-08, LOG-07
 TEST(Connections, AreAddedWhenTheSessionWorks) {
     Peer peer{with_connections(4, 3)};
     peer.engine().start(peer.now());
@@ -59,8 +59,13 @@ TEST(Connections, AreAddedWhenTheSessionWorks) {
         }
         EXPECT_TRUE(has_key(added.requests.back(), "MaxRecvDataSegmentLength"));
         EXPECT_TRUE(peer.was_noticed(NoticeKind::ConnectionAdded, index));
+        EXPECT_EQ(peer.engine().counters().connections, index + 1U);
     }
     EXPECT_EQ(peer.engine().phase(), SessionPhase::Ready);
+    EXPECT_EQ(peer.engine().counters().connections_agreed, 3U);
+    peer.engine().transport_lost(ConnIndex{0}, peer.now());
+    EXPECT_EQ(peer.engine().counters().connections, 0U);
+    EXPECT_EQ(peer.engine().counters().connections_agreed, 0U);
 }
 
 // Goal: commands go to the shortest queue, in one order of CmdSN, and each is answered where it
@@ -117,7 +122,7 @@ TEST(Connections, AnswersBelongToTheirConnection) {
 
 // Goal: a target that agreed to several connections and then refuses one, or opens a new session
 // instead, is served with those that it has; it is not asked again. One that is busy is.
-// Rows: MCS-08
+// Rows: MCS-08, LOG-32, SID-06
 TEST(Connections, RefusalLeavesTheSession) {
     const auto use = [](Peer& peer) {
         peer.submit(0, RequestKind::Read, 0, 1);
@@ -144,7 +149,7 @@ TEST(Connections, RefusalLeavesTheSession) {
 }
 
 // Goal: an added connection whose login hangs or breaks costs itself only, and is tried again.
-// Rows: MCS-05
+// Rows: MCS-05, LOG-32
 TEST(Connections, FailedAdditionIsTriedAgain) {
     for (const bool is_silent : {true, false}) {
         Peer peer{with_connections(2, 2)};

@@ -149,6 +149,41 @@ TEST(Numbers, DuplicateStatusIsDroppedGapIsLoss) {
     peer.expect_no_completion();
 }
 
+// Goal: a ping's answer, or a task management response, with the tag of a command or with one that
+// was never given out is a protocol error and the end of the session; with a stale tag of ours it
+// is not.
+// Rows: PDU-17, PDU-18, PDU-19
+TEST(Numbers, AnswersNameWhatTheyAnswer) {
+    const auto answer = [](const Peer& peer, bool is_nop, std::uint32_t itt) {
+        if (is_nop) return peer.nop_in(itt, kNone);
+        Pdu request;
+        request.put(16, 4, itt);
+        return peer.task_response(request, 0);
+    };
+    constexpr std::uint32_t kNeverGiven = 0x00018000;
+    constexpr std::uint32_t kStaleAuxiliary = 0x0100fff1;
+    for (const bool is_nop : {true, false}) {
+        SCOPED_TRACE(is_nop);
+        {
+            Peer peer;
+            peer.attach();
+            peer.send(answer(peer, is_nop, read_one(peer).itt()));
+            peer.expect_violation(Violation::TaskWrongKind);
+        }
+        {
+            Peer peer;
+            peer.attach();
+            peer.send(answer(peer, is_nop, kNeverGiven));
+            peer.expect_violation(Violation::TaskTagUnknown);
+        }
+        Peer peer;
+        peer.attach();
+        const Pdu command = read_one(peer);
+        peer.send(answer(peer, is_nop, kStaleAuxiliary));
+        finish_read(peer, command);
+    }
+}
+
 // ---- NOP.
 
 // Goal: a NOP-In that wants an answer gets it, with its tag and LUN; one that wants none gets none.
@@ -168,8 +203,9 @@ TEST(Nop, AnswersPingsOfTheTarget) {
     EXPECT_TRUE(peer.is_quiet());
 }
 
-// Goal: our ping goes out after silence only, its answer is measured, silence after it is death.
-// Rows: NOP-03, NOP-07
+// Goal: our ping goes out after silence only and acknowledges what came, its answer is measured,
+// silence after it is death.
+// Rows: NOP-03, NOP-07, STA-07
 TEST(Nop, PingsAfterSilence) {
     Peer peer;
     peer.attach();
@@ -180,6 +216,7 @@ TEST(Nop, PingsAfterSilence) {
     EXPECT_EQ(ping.ttt(), kNone);
     EXPECT_NE(ping.itt(), kNone);
     EXPECT_EQ(ping.get(8, 8), 0U);
+    EXPECT_EQ(ping.expected_stat_sn(), peer.stat_sn);
     peer.advance(Duration::from_ms(3));
     peer.send(peer.nop_in(ping.itt(), kNone));
     EXPECT_EQ(peer.engine().counters().nop_rtt_last_ns, 3'000'000U);

@@ -78,6 +78,34 @@ TEST(TaskManagement, UnknownTaskIsALostAnswer) {
     peer.expect_order(OrderKind::Reset);
 }
 
+// Goal: a command whose CmdSN the target has not even acknowledged is aborted like any other: the
+// abort is immediate and names that CmdSN, so that the target may count it as received; and what
+// is sent again then carries a new tag and the next CmdSN. At every recovery level.
+// Rows: ER1-15
+TEST(TaskManagement, UnacknowledgedCommandIsAborted) {
+    for (const std::uint8_t level : std::to_array<std::uint8_t>({0, 1})) {
+        Peer::Options options;
+        options.config.wish.error_recovery_level = level;
+        options.target.error_recovery_level = level;
+        Peer peer{options};
+        peer.attach();
+        const Pdu command = write_one(peer, 0);
+        peer.expected_cmd_sn = command.cmd_sn();  // It was dropped on its way.
+        pass(peer, Duration::from_s(30));
+        const Pdu abort = expect_management(peer, kAbortTask);
+        EXPECT_TRUE(abort.is_immediate());
+        EXPECT_EQ(abort.ttt(), command.itt());
+        EXPECT_EQ(abort.u32(32), command.cmd_sn());
+        peer.expected_cmd_sn = command.cmd_sn() + 1;
+        peer.send(peer.task_response(abort, 0));
+        const Pdu again = peer.expect(sim::kCommand);
+        EXPECT_NE(again.itt(), command.itt());
+        EXPECT_EQ(again.cmd_sn(), command.cmd_sn() + 1);
+        peer.send(peer.response_to(again));
+        peer.expect_completion(0);
+    }
+}
+
 // Goal: refusal and silence climb rung by rung to the end of the session, in bounded time.
 // Rows: TMF-13, TMF-16
 TEST(TaskManagement, ClimbsToTheEnd) {

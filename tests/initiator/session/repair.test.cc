@@ -97,6 +97,7 @@ TEST(Repair, WrongDataDigestIsAskedForAgain) {
     Peer peer{level_one()};
     peer.attach();
     EXPECT_EQ(peer.agreed().error_recovery_level, 1);
+    EXPECT_EQ(peer.engine().counters().error_recovery_level, 1U);
     const Pdu command = read_of(peer, 0, 4);
     peer.send(data(peer, command, 0));
     send_broken(peer, data(peer, command, 1));
@@ -305,6 +306,26 @@ TEST(Repair, RecoveryR2tIsServed) {
     other.expect_completion(0);
 }
 
+// Goal: an R2T that does not come is not asked for: only the next one, or the command's time-out,
+// tells that one is missing.
+// Rows: R2T-12
+TEST(Repair, MissingR2tIsNotAskedForOnATimer) {
+    Peer::Options options = level_one();
+    options.target.initial_r2t = true;
+    options.target.immediate_data = false;
+    Peer peer{options};
+    peer.attach();
+    peer.submit(0, RequestKind::Write, 0, 1);
+    const Pdu command = peer.expect(sim::kCommand);
+    pass(peer, Duration::from_s(29));
+    EXPECT_TRUE(peer.is_quiet());
+    EXPECT_EQ(peer.engine().counters().snacks_sent, 0U);
+    peer.send(peer.r2t(command, 0, 512, 0));
+    peer.expect(sim::kDataOut);
+    peer.send(peer.response_to(command));
+    peer.expect_completion(0);
+}
+
 // Goal: neither a target that sends rubbish for ever nor one that sends nothing holds a command
 // for ever: after a bounded number of SNACKs the session is dropped, as at level 0.
 // Rows: ER1-11
@@ -337,8 +358,9 @@ TEST(Repair, TriesAreBounded) {
     }
 }
 
-// Goal: a target that rejects a SNACK, or hangs up at one, is asked for level 0 from then on.
-// Rows: ER1-16
+// Goal: a target that rejects a SNACK, or hangs up at one, is asked for level 0 from then on; the
+// number in the Reject counts for nothing, and what the command had is done again.
+// Rows: ER1-16, DIG-11, REJ-10
 TEST(Repair, TargetThatDoesNotKnowItIsRemembered) {
     for (const bool is_rejected : {true, false}) {
         Peer peer{level_one()};
