@@ -162,8 +162,9 @@ def tests_of(shown):
     return found
 
 
-def answer_of(row, found):
-    tests = ", ".join(f"`{test}`" for test in sorted(found[row.id]))
+def answer_of(row, found, files):
+    """What stands beside the row; each test leads to its file."""
+    tests = ", ".join(f"[`{test}`](../{files[test]})" for test in sorted(found[row.id]))
     if row.exemption:
         return f"does not apply: {row.exemption}" + (f"; see also {tests}" if tests else "")
     if tests:
@@ -176,6 +177,7 @@ def answer_of(row, found):
 def generated(rows, shown):
     """The generated part of the page."""
     found = tests_of(shown)
+    files = {one.test: one.where.rpartition(":")[0] for one in shown}
     lines = ["", "| area | rows | with tests | do not apply | not yet | of these in the gate |",
              "|---|---|---|---|---|---|"]
     total = collections.Counter()
@@ -201,7 +203,7 @@ def generated(rows, shown):
             if row.id.split("-")[0] in prefixes:
                 gate = "gate" if row.gate == "yes" else ""
                 lines.append(f"| {row.id} | {row.level} | {gate} | {row.title} "
-                             f"| {answer_of(row, found)} |")
+                             f"| {answer_of(row, found, files)} |")
     return "\n".join(lines) + "\n"
 
 

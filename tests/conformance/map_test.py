@@ -45,7 +45,8 @@ class Map(unittest.TestCase):
         with tree_of() as root:
             self.assertEqual(conformance.complaints(root), [])
             page = (root / conformance.PAGE).read_text(encoding="utf-8")
-        self.assertIn("| `Other.IsBroken`, `Pdu.IsBigEndian` |", page)
+        self.assertIn("| [`Other.IsBroken`](../tests/a.test.cc), "
+                      "[`Pdu.IsBigEndian`](../tests/a.test.cc) |", page)
         self.assertIn("does not apply: no session yet", page)
 
     # Goal: a row of the gate that nothing shows is noticed; the same row outside the gate is "not

@@ -54,6 +54,10 @@ class Player:
     def is_over(self):
         return self.at >= len(self.case.steps)
 
+    def waits_for_login(self):
+        step = self.step
+        return step is not None and step.word in ("await", "expect") and "LOGIN" in step.kinds
+
     @property
     def is_settled(self):
         return self.verdict is not None or self.is_ended

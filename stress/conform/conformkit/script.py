@@ -20,7 +20,8 @@ ROW = re.compile(r"^[A-Z0-9]{2,3}-\d\d$")
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 CONDITION = re.compile(r"^((?:key|offered)\.[A-Za-z#0-9_.\-]+|[A-Za-z0-9_]+)(<=|>=|!=|=|<|>)(.*)$")
 SETTINGS = {"window", "statsn", "chap", "blocks", "pieces", "separate_status", "portals", "luns",
-            "write_cache", "extra_rounds", "target_secret", "challenge", "hash", "max_blocks"}
+            "write_cache", "extra_rounds", "target_secret", "challenge", "hash", "max_blocks",
+            "holds"}
 VARIABLES = {"window", "statsn", "expcmdsn", "maxcmdsn"}
 NEGOTIATED = re.compile(r"^([A-Za-z0-9]+)(<=|>=|!=|=)(.+)$")
 

@@ -32,6 +32,7 @@ class Target:
         self.sessions = []
         self.order = 0
         self.turns_with_input = 0
+        self.held = []
         # Whether the initiator runs, or would if the host let it; who is not known sleeps.
         self.is_initiator_busy = lambda: False
         self.next_tsih = 1
@@ -66,6 +67,7 @@ class Target:
         ready = [number for number, _ in poller.poll(patience_s * 1000)]
         now = time.monotonic()
         self.player.end_waits(now)
+        self.offer_held()
         self.turns_with_input = self.turns_with_input + 1 if ready else 0
         if not ready or self.turns_with_input > INPUT_TURNS_MAX:
             self.player.judge_silence(now)
@@ -102,12 +104,29 @@ class Target:
 
     def ordinary(self, link, pdu):
         """What the script leaves alone."""
-        if link.session is not None and link.record.is_full_feature:
+        if self.is_to_be_held(pdu):
+            self.held.append((link, pdu))
+        elif link.session is not None and link.record.is_full_feature:
             link.session.work(link, pdu)
         elif pdu.opcode == wire.LOGIN:
             link.login.take(pdu)
         else:
             link.finish()
+
+    def is_to_be_held(self, pdu):
+        """Setting `holds`: I/O waits for the login that the script waits for, so that it is not
+        over before a second connection comes."""
+        return self.case.settings.get("holds") == "yes" and self.player.waits_for_login() and \
+            pdu.opcode == wire.SCSI_COMMAND and \
+            vocabulary.command_of(pdu.bhs[32:48]) in ("READ", "WRITE")
+
+    def offer_held(self):
+        if not self.held or self.player.waits_for_login():
+            return
+        held, self.held = self.held, []
+        for link, pdu in held:
+            if link.is_open and not self.player.take(link, pdu):
+                self.ordinary(link, pdu)
 
     def on_closed(self, link):
         session = link.session
