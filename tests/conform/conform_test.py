@@ -6,16 +6,19 @@ import contextlib
 import io
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "stress" / "conform"))
 
-from conformkit import cli, initiators, player, run, script  # noqa: E402  (the path comes first)
+from conformkit import cli, initiators, player, run, script, target  # noqa: E402  (the path comes first)
 
 SKIPPED = 77
 REASON_MAX = 300
@@ -149,6 +152,11 @@ RECOVERY_MISTAKES = (
 )
 
 
+class Served(target.Target):
+    def close(self):
+        self.shut()
+
+
 def played(mistake=None, program=None):
     words = (program or PLAYED) + (["--mistake", mistake] if mistake else [])
     return initiators.Initiator("played", "", {"any": words}, ("read", "write"), is_any=True)
@@ -223,6 +231,27 @@ class Conform(unittest.TestCase):
         for result in results:
             self.assertEqual(result.verdict, player.PASS, f"{result.case.name}: {result.reason}")
 
+    # Goal: a slow host fails no case. What came while the harness was away came after the time to
+    # be quiet in; an initiator that would run if it could gets more time, one that sleeps does not.
+    # Method: the time of the step that waits is set into the past; nothing sleeps.
+    def test_slow_host_is_nobodys_fault(self):
+        case = script.parse(HEAD + "    reject connect\n    wait 60\n    accept\n"
+                            "    expect connect within 0.01\n")[0]
+        with contextlib.closing(Served(case)) as one:
+            one.player.deadline_s = 0.0
+            with socket.create_connection(one.portal):
+                one.poll(10)
+            self.assertIsNone(one.player.verdict, one.player.reason)
+            self.assertTrue(one.player.is_over)
+        answers = [True, True, False]
+        with contextlib.closing(Served(case)) as one, \
+                unittest.mock.patch.object(player, "PATIENCE_STEP_S", 0.01):
+            one.is_initiator_busy = lambda: answers.pop(0)
+            one.player.deadline_s = 0.0
+            one.run_until(lambda: False, time.monotonic() + 60)
+        self.assertEqual(one.player.verdict, player.FAIL)
+        self.assertEqual(answers, [])
+
     # Goal: the same initiator without a mistake passes the same cases.
     def test_correct_initiator_passes(self):
         cases = script.load(cli.CASES)
@@ -289,7 +318,6 @@ class Conform(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    import unittest.mock
     result = unittest.main(verbosity=2, exit=False).result
     if result.wasSuccessful() and len(result.skipped) == result.testsRun:
         sys.exit(SKIPPED)
