@@ -84,8 +84,8 @@ def carries_status(pdu):
 
 @rule
 def status_numbers_are_acknowledged(connection):
-    """ExpStatSN is never ahead of what the target sent, never goes back, and keeps up: who logs out
-    has taken the ends of its commands. Other statuses may be on their way when the logout leaves."""
+    """ExpStatSN is never ahead of what the target sent, never goes back, and keeps up: who logs
+    out has taken the ends of its commands; other statuses may be on their way meanwhile."""
     seen, last, is_whole, ended = None, None, True, None
     given_up, owed = tasks_given_up(connection), None
     for pdu in connection.pdus:

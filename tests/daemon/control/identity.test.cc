@@ -52,8 +52,8 @@ TEST(InitiatorName, HostNamesBecomeLegal) {
     EXPECT_LE(fresh_initiator_name(std::string(300, 'x'), 1).size(), 223U);
 }
 
-// Goal: a fresh ISID is of the random format, and no two are equal: a discovery, which takes a fresh
-// one, reinstates no session.
+// Goal: a fresh ISID is of the random format, and no two are equal: a discovery, which takes a
+// fresh one, reinstates no session.
 // Rows: DSC-10
 TEST(Isid, FreshOnesHaveTheRandomFormatAndDiffer) {
     const auto first = fresh_isid();
