@@ -32,23 +32,23 @@ std::optional<HostName> HostLookup::poll_wanted() noexcept {
 
 void HostLookup::on_answer(std::string_view host,
                            const std::optional<HostAddress>& address) noexcept {
-    Known* const before = find(host);
-    if (address && before != nullptr) {
-        before->address = *address;
-    } else if (address) {
-        if (known_.full()) {
-            std::shift_left(known_.begin(), known_.end(), 1);
-            known_.pop();
-        }
-        Known made{.host = {}, .address = *address};
-        if (!made.host.try_assign(host)) return;  // No name that was asked for is so long.
-        known_.push(made);
-    } else if (before != nullptr) {
-        *before = known_[known_.size() - 1];  // It is gone for good: the order does not matter.
-        known_.pop();
-    }
+    if (address) remember(host, *address);
     for (Waiting& one : waiting_)
         if (one.is_active && one.portal.host.view() == host) one.is_answered = true;
+}
+
+void HostLookup::remember(std::string_view host, const HostAddress& address) noexcept {
+    if (Known* const before = find(host)) {
+        before->address = address;
+        return;
+    }
+    Known made{.host = {}, .address = address};
+    if (!made.host.try_assign(host)) return;  // No name that was asked for is so long.
+    if (known_.full()) {
+        std::shift_left(known_.begin(), known_.end(), 1);
+        known_.pop();
+    }
+    known_.push(made);
 }
 
 std::optional<HostLookup::Settled> HostLookup::poll_settled(Instant now) noexcept {

@@ -1,8 +1,9 @@
 /// Host names that came in a redirect (RFC 7143 section 13.8), between a driver that resolves
 /// nothing and whoever does: control for an I/O process, the client for a session of its own.
 ///
-/// Pure; bounded by its connections. Timer: kAnswerMax, after which the last answer for that name
-/// counts again, because the resolver may itself lie swapped out on the device.
+/// Pure; bounded by its connections. Timer: kAnswerMax. Without an answer by then, or without an
+/// address in it, the last address known for that name counts: the resolver may itself lie swapped
+/// out on the device, and the name service may be away for the same reason as the target.
 /// Limit: kKnownMax names are remembered, the oldest goes first.
 #pragma once
 
@@ -43,7 +44,8 @@ public:
 
     /// The next name to look up; each waiting name once.
     [[nodiscard]] std::optional<HostName> poll_wanted() noexcept;
-    /// `address` empty: there is no such host. Answers that nobody waits for are remembered, too.
+    /// `address` empty: the name has none, or cannot be asked for now. Answers that nobody waits
+    /// for are remembered, too.
     void on_answer(std::string_view host, const std::optional<HostAddress>& address) noexcept;
 
     [[nodiscard]] std::optional<Settled> poll_settled(Instant now) noexcept;
@@ -64,6 +66,7 @@ private:
         HostAddress address{};
     };
 
+    void remember(std::string_view host, const HostAddress& address) noexcept;
     [[nodiscard]] Known* find(std::string_view host) noexcept;
 
     std::array<Waiting, kConnectionsMax> waiting_{};

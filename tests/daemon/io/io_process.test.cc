@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -14,6 +16,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -129,9 +132,16 @@ protected:
         command_ = UniqueFd{ends[0]};
         UniqueFd theirs{ends[1]};
         pid_ = ::fork();
-        if (pid_ == 0)
+        if (pid_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // It must not outlive a test that is stopped.
             ::_exit(
                 run_io_process(spec_, {.area = *std::move(area), .command = std::move(theirs)}));
+        }
+    }
+    void TearDown() override {
+        if (pid_ <= 0) return;  // A test that failed in the middle.
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
     }
     void say(const ControlMessage& message) {
         ASSERT_TRUE(send_message(command_.get(), bytes_of(message)).has_value());
@@ -149,7 +159,7 @@ protected:
     }
     int end() {
         int status = 0;
-        ::waitpid(pid_, &status, 0);
+        ::waitpid(std::exchange(pid_, 0), &status, 0);
         std::filesystem::remove(path_);
         return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
     }
