@@ -151,6 +151,35 @@ TEST(LevelTwo, ReadMayBeginAnew) {
     expect_pieces(peer, 0, 3);
 }
 
+// Goal: a gap after the reassignment is asked for from where the reassignment began, never below
+// it: the target has forgotten that data. No SNACK is kept from the old connection, and none is an
+// R-Data SNACK, because our MaxRecvDataSegmentLength is the same on every connection.
+// Rows: TMF-20
+TEST(LevelTwo, SnackAfterAReassignmentBeginsWhereThatBegan) {
+    Peer peer{level_two()};
+    peer.attach();
+    peer.submit(0, RequestKind::Read, 0, 5);
+    const Pdu command = peer.expect(sim::kCommand);
+    peer.send(data(peer, command, 0));
+    peer.send(data(peer, command, 2));  // The SNACK for 1 is lost with the connection.
+    peer.expect(sim::kSnack);
+    Added back{peer, 0};
+    lose_and_log_in(peer, back);
+    back.send(peer.task_response(expect_reassign(back, command, 1), 0));
+    EXPECT_TRUE(back.is_quiet()) << "the old gap is not asked for again";
+    back.send(data(peer, command, 1));
+    back.send(data(peer, command, 3));
+    const Pdu snack = back.expect(sim::kSnack);
+    EXPECT_EQ(snack.bhs[1], 0x80) << "Data or R2T";
+    EXPECT_EQ(snack.itt(), command.itt());
+    EXPECT_EQ(snack.ttt(), kNone);
+    EXPECT_EQ(snack.u32(40), 2U);
+    for (std::uint32_t n = 2; n < 5; ++n) back.send(data(peer, command, n, n == 4 ? 0x81 : 0));
+    peer.expect_completion(0);
+    expect_pieces(peer, 0, 5);
+    EXPECT_FALSE(peer.was_noticed(NoticeKind::SessionLost));
+}
+
 // Goal: a command that the target never acknowledged is sent again as it was, which closes the hole
 // that it left, and is not reassigned.
 // Rows: ER2-08, ER1-12, ER1-13
