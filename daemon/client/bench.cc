@@ -23,7 +23,7 @@ using initiator::Submitted;
 
 constexpr std::array<std::string_view, 5> kWorkloads{"read", "write", "randread", "randwrite",
                                                      "randrw"};
-constexpr Duration kTurn = Duration::from_ms(50);
+constexpr Duration kBenchTurn = Duration::from_ms(50);
 
 Duration duration_of(const timeval& time) {
     return Duration::from_us(std::int64_t{time.tv_sec} * 1'000'000 + time.tv_usec);
@@ -85,7 +85,7 @@ private:
             if (const auto sent = submit(tag, now); !sent) return sent;
         }
         while (in_flight_ > 0) {
-            if (const auto ran = port_.run_once(kTurn); !ran) return ran;
+            if (const auto ran = port_.run_once(kBenchTurn); !ran) return ran;
             now = monotonic_now();
             progress.at(result_.bytes);
             while (const auto completion = port_.poll_completion()) {

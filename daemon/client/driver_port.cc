@@ -11,7 +11,7 @@ namespace holdfast::daemon {
 
 namespace {
 
-constexpr Duration kTurn = Duration::from_ms(100);
+constexpr Duration kPortTurn = Duration::from_ms(100);
 constexpr std::size_t kNoticesMax = 32;
 constexpr std::uint64_t kRequestStepBytes = 4096;  // What ports promise: UnitPort.
 
@@ -59,7 +59,7 @@ DriverPort::~DriverPort() {
     if (is_over()) return;
     driver_.stop();
     while (!is_over() && Driver::clock() < deadline) {
-        turn(kTurn);
+        turn(kPortTurn);
         while (driver_.poll_completion()) continue;
     }
     if (!is_over()) driver_.stop();
@@ -78,7 +78,7 @@ std::uint32_t DriverPort::request_bytes_max() const {
 OrFailure<void> DriverPort::log_in(std::size_t portals, Duration timeout) {
     const Instant deadline = Driver::clock() + timeout;
     while (driver_.state() == DriverState::Opening) {
-        turn(kTurn);
+        turn(kPortTurn);
         const auto refusals = std::ranges::count(notices_, initiator::NoticeKind::ConnectFailed,
                                                  &initiator::Notice::kind);
         const bool every_portal_refused = static_cast<std::size_t>(refusals) >= portals;

@@ -13,11 +13,10 @@ namespace {
 
 using initiator::Completion;
 using initiator::Outcome;
-using initiator::Request;
 using initiator::RequestKind;
 using initiator::Submitted;
 
-constexpr Duration kTurn = Duration::from_ms(200);
+constexpr Duration kStreamTurn = Duration::from_ms(200);
 
 /// What became of the request of a tag.
 enum class TagState : std::uint8_t { Free, InFlight, Done };
@@ -40,7 +39,7 @@ public:
         return static_cast<std::uint16_t>((oldest_ + in_use_) % states_.size());
     }
 
-    [[nodiscard]] OrFailure<void> submit(const Request& request) {
+    [[nodiscard]] OrFailure<void> submit(const initiator::Request& request) {
         const Submitted answer = port_.submit(request);
         if (answer != Submitted::Accepted) return std::unexpected{failure_of_submit(answer)};
         states_[request.tag] = TagState::InFlight;
@@ -52,7 +51,8 @@ public:
     /// free_oldest().
     [[nodiscard]] OrFailure<std::uint16_t> wait_for_oldest(std::string_view doing) {
         while (states_[oldest_] != TagState::Done) {
-            if (const auto ran = port_.run_once(kTurn); !ran) return std::unexpected{ran.error()};
+            if (const auto ran = port_.run_once(kStreamTurn); !ran)
+                return std::unexpected{ran.error()};
             while (const auto completion = port_.poll_completion()) {
                 if (completion->outcome != Outcome::Done)
                     return std::unexpected{failure_of_outcome(completion->outcome, doing)};
@@ -75,7 +75,8 @@ private:
     std::size_t in_use_ = 0;
 };
 
-Request request_at(UnitPort& port, RequestKind kind, std::uint16_t tag, const UnitRange& piece) {
+initiator::Request request_at(UnitPort& port, RequestKind kind, std::uint16_t tag,
+                              const UnitRange& piece) {
     const std::uint32_t block_bytes = port.facts().block_bytes;
     return {.tag = tag,
             .kind = kind,
@@ -145,7 +146,8 @@ OrFailure<std::uint64_t> write_stream(UnitPort& port, const UnitRange& range,
     return given_bytes;
 }
 
-OrFailure<void> run_request(UnitPort& port, const Request& request, std::string_view doing) {
+OrFailure<void> run_request(UnitPort& port, const initiator::Request& request,
+                            std::string_view doing) {
     TagRing tags{port};
     if (const auto sent = tags.submit(request); !sent) return sent;
     const auto tag = tags.wait_for_oldest(doing);

@@ -1,4 +1,5 @@
 #include "daemon/control/config_rules.h"
+#include "daemon/control/number.h"
 
 #include <fmt/format.h>
 
@@ -16,7 +17,6 @@ using initiator::TimerConfig;
 
 constexpr std::uint32_t kSegmentMin = 512;             // RFC 7143 section 13.12.
 constexpr std::uint32_t kSegmentMax = (1U << 24) - 1;  // RFC 7143 section 13.12.
-constexpr std::int64_t kLunMax = 16383;
 constexpr std::size_t kPortalsMax = 4;
 
 std::unexpected<std::string> want(std::string text) {

@@ -18,10 +18,6 @@ namespace {
 using initiator::Notice;
 using initiator::NoticeKind;
 
-std::string_view errno_text(std::uint64_t code) {
-    return Errno{static_cast<int>(code & 0xffff)}.text();
-}
-
 Failure made(ExitCode code, std::string sentence) {
     return Failure{.code = code, .sentence = std::move(sentence)};
 }

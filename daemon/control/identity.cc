@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "daemon/control/file.h"
+#include "daemon/control/number.h"
 
 namespace holdfast::daemon {
 
@@ -35,14 +36,6 @@ std::string host_name() {
     std::array<char, 256> text{};
     if (::gethostname(text.data(), text.size() - 1) != 0) return "unknown";
     return text.data();
-}
-
-template <class T>
-std::optional<T> number_from(std::string_view text, int base = 10) {
-    T value{};
-    const auto [stop, error] = std::from_chars(text.begin(), text.end(), value, base);
-    if (error != std::errc{} || stop != text.end()) return {};
-    return value;
 }
 
 std::string_view take_word(std::string_view& line) {

@@ -54,10 +54,6 @@ constexpr std::array<std::string_view, kIoCallCount> kIoCalls{
     "mapping memory", "locking memory", "the ring",   "a socket",     "the ublk control device",
     "a ublk queue",   "the sandbox",    "scheduling", "a system call"};
 
-std::string_view errno_text(std::uint64_t code) {
-    return Errno{static_cast<int>(code & 0xffff)}.text();
-}
-
 std::string sense_text(std::uint64_t sense) {
     return fmt::format("sense {:x}/{:02x}/{:02x}", (sense >> 16) & 0xff, (sense >> 8) & 0xff,
                        sense & 0xff);
@@ -204,6 +200,10 @@ std::string io_sentence(const LogRecord& record) {
 }
 
 }  // namespace
+
+std::string_view errno_text(std::uint64_t code) {
+    return Errno{static_cast<int>(code & 0xffff)}.text();
+}
 
 std::string sentence_of(const initiator::Notice& notice) {
     return notice_text(notice);

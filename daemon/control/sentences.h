@@ -19,4 +19,7 @@ namespace holdfast::daemon {
 [[nodiscard]] std::string_view to_text(initiator::SessionPhase phase) noexcept;
 [[nodiscard]] std::string_view to_text(LogLevel level) noexcept;
 
+/// The kernel's text for an errno that came in a message or a record.
+[[nodiscard]] std::string_view errno_text(std::uint64_t code);
+
 }  // namespace holdfast::daemon

@@ -1,4 +1,5 @@
 #include "daemon/control/url.h"
+#include "daemon/control/number.h"
 
 #include <fmt/format.h>
 
@@ -12,16 +13,7 @@ namespace {
 constexpr std::string_view kScheme = "iscsi://";
 constexpr std::string_view kForm = "iscsi://[user[%password]@]host[:port]/target-name/lun";
 constexpr std::size_t kHostMax = 255;
-constexpr std::size_t kNameMax = 223;     // RFC 7143 section 4.2.7.1.
-constexpr std::uint32_t kLunMax = 16383;  // Flat space addressing, SAM-5 section 4.7.7.
-
-template <class T>
-std::optional<T> number_from(std::string_view text) {
-    T value{};
-    const auto [stop, error] = std::from_chars(text.begin(), text.end(), value);
-    if (error != std::errc{} || stop != text.end() || text.empty()) return {};
-    return value;
-}
+constexpr std::size_t kNameMax = 223;  // RFC 7143 section 4.2.7.1.
 
 bool is_graphic(std::string_view text) {
     return std::ranges::all_of(text, [](char c) { return c > ' ' && c != 0x7f; });

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "initiator/pdu/crc32c_method.h"
+#include "daemon/io/crc_choice.h"
 #include "netpath/io/socket_address.h"
 
 namespace holdfast::daemon {
@@ -136,7 +136,7 @@ OrErrno<void> Driver::open_in(const DriverConfig& config, reserve::Region& regio
     first_extra_file_ = netpath::FileSlot{file};
     request_bytes_max_ = config.limits.request_bytes_max;
     buffers_ = region.carve_bytes(buffer_bytes(config), kPageBytes);
-    initiator::use_crc_method(initiator::measure_crc_methods());
+    initiator::use_crc_method(quicker_crc_method());
     engine_ = &region.make<Engine>(config.session, config.limits, region, config.flight);
     return {};
 }

@@ -53,8 +53,8 @@ UniqueFd open_patiently(const PathText& path) noexcept {
 }
 
 std::size_t descriptor_bytes(std::uint16_t depth) noexcept {
-    constexpr std::size_t kPageBytes = 4096;
-    return (depth * sizeof(ublk::Descriptor) + kPageBytes - 1) / kPageBytes * kPageBytes;
+    constexpr std::size_t kUnitBytes = 4096;
+    return (depth * sizeof(ublk::Descriptor) + kUnitBytes - 1) / kUnitBytes * kUnitBytes;
 }
 
 ublk::ControlCommand command_for(std::int32_t id) noexcept {

@@ -1,5 +1,7 @@
 #include "daemon/shared/attach_spec.h"
 
+#include "daemon/shared/plain_sound.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -29,17 +31,7 @@ constexpr std::uint64_t kIsidMax = (1ULL << 48) - 1;        // RFC 7143 section 
 constexpr std::int32_t kUblkIdMax = (1 << 20) - 1;          // A minor number has 20 bits.
 constexpr Duration kTimerMax = Duration::from_s(24 * 3600);
 
-/// A bool from another process may hold any byte, and reading such a bool is undefined.
-bool is_sound(const bool& flag) noexcept {
-    unsigned char raw = 0;
-    std::memcpy(&raw, &flag, 1);
-    return raw <= 1;
-}
-
-template <std::size_t N>
-bool is_sound(const FixedString<N>& text) noexcept {
-    return text.size() <= N;
-}
+using plain::is_sound;
 
 bool is_sound(const ChapSecret& secret) noexcept {
     return is_sound(secret.name) && is_sound(secret.secret);

@@ -1,21 +1,14 @@
 #include "daemon/shared/status_block.h"
 
+#include "daemon/shared/plain_sound.h"
+
 #include <algorithm>
 
 namespace holdfast::daemon {
 
 namespace {
 
-bool is_sound(const bool& flag) noexcept {
-    unsigned char raw = 0;
-    std::memcpy(&raw, &flag, 1);  // Reading a bool that holds another byte is undefined.
-    return raw <= 1;
-}
-
-template <std::size_t N>
-bool is_sound(const FixedString<N>& text) noexcept {
-    return text.size() <= N;
-}
+using plain::is_sound;
 
 bool is_sound(const ProtectionRow& row) noexcept {
     return is_sound(row.name) && is_sound(row.wanted) && is_sound(row.found) &&

@@ -5,11 +5,7 @@
 
 namespace holdfast::initiator {
 
-namespace {
-
-constexpr char kPairEnd = '\0';
-
-}  // namespace
+namespace {}  // namespace
 
 void write_send_targets_all(TextOut& out) noexcept {
     out.pair(spec_of(KeyId::SendTargets).name, "All");

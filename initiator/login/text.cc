@@ -10,8 +10,6 @@ namespace holdfast::initiator {
 
 namespace {
 
-constexpr char kPairEnd = '\0';
-
 bool is_label_character(char c) noexcept {
     constexpr std::string_view kOthers = ".-+@_";
     return is_letter(c) || is_digit(c) || kOthers.find(c) != std::string_view::npos;

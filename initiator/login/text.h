@@ -18,6 +18,9 @@ namespace holdfast::initiator {
 /// sequence; this is also all we take, because we offer no method with long items.
 inline constexpr std::size_t kTextBytesMax = 8192;
 
+/// Ends a pair. Section 6.1.
+inline constexpr char kPairEnd = '\0';
+
 /// Longest key name. Section 6.1, standard-label.
 inline constexpr std::size_t kKeyNameBytesMax = 63;
 

@@ -1,4 +1,4 @@
-#include "initiator/pdu/crc32c_method.h"
+#include "initiator/crc32c_method.h"
 
 #include <isa-l/crc.h>
 
@@ -6,7 +6,6 @@
 #include <array>
 #include <atomic>
 #include <bit>
-#include <chrono>
 #include <cstring>
 #include <limits>
 
@@ -55,23 +54,6 @@ constexpr std::uint32_t looked_up(std::size_t zeroes, std::uint64_t word, int by
 
 std::atomic<CrcMethod> method_in_use{CrcMethod::Isal};
 
-using Update = std::uint32_t (*)(std::uint32_t, std::span<const std::byte>) noexcept;
-
-std::chrono::nanoseconds best_time(Update update) noexcept {
-    constexpr int kTries = 5;
-    constexpr std::array<std::byte, 4096> kPage{};
-    auto best = std::chrono::nanoseconds::max();
-    std::uint32_t crc = 0;
-    for (int i = 0; i < kTries; ++i) {
-        const auto begin = std::chrono::steady_clock::now();
-        crc = update(crc, kPage);
-        // Keeps the compiler from leaving out what nobody reads.
-        asm volatile("" : : "r"(crc) : "memory");
-        best = std::min(best, std::chrono::nanoseconds{std::chrono::steady_clock::now() - begin});
-    }
-    return best;
-}
-
 }  // namespace
 
 std::uint32_t crc32c_isal(std::uint32_t crc, std::span<const std::byte> bytes) noexcept {
@@ -96,10 +78,6 @@ std::uint32_t crc32c_tables(std::uint32_t crc, std::span<const std::byte> bytes)
     for (const std::byte byte : bytes)
         crc = (crc >> 8) ^ kTables[0][(crc ^ static_cast<std::uint32_t>(byte)) & 0xffU];
     return crc;
-}
-
-CrcMethod measure_crc_methods() noexcept {
-    return best_time(crc32c_tables) < best_time(crc32c_isal) ? CrcMethod::Tables : CrcMethod::Isal;
 }
 
 void use_crc_method(CrcMethod method) noexcept {

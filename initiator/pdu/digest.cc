@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
-#include "initiator/pdu/crc32c_method.h"
+#include "initiator/crc32c_method.h"
 
 namespace holdfast::initiator {
 

@@ -10,14 +10,13 @@ namespace holdfast::initiator::scsi {
 namespace {
 
 constexpr std::size_t kCapacityBytesMin = 12;
-constexpr std::size_t kCapacityBytes = 32;
 constexpr std::uint32_t kBlockBytesMin = 512;
 constexpr std::uint32_t kBlockBytesMax = 4096;
 
-constexpr std::uint8_t kWriteProtected = 0x80;   // WP
+constexpr std::uint8_t kWriteProtected = 0x80;  // WP
 constexpr std::uint8_t kDpoFua = 0x10;
-constexpr std::uint8_t kSubpageFormat = 0x40;    // SPF
-constexpr std::uint8_t kWriteCache = 0x04;       // WCE, byte 2 of the caching page
+constexpr std::uint8_t kSubpageFormat = 0x40;  // SPF
+constexpr std::uint8_t kWriteCache = 0x04;     // WCE, byte 2 of the caching page
 
 /// Where the parts of mode parameters stand. SPC-4 section 7.5.4.
 struct ModeHeader {

@@ -9,6 +9,9 @@
 
 namespace holdfast::initiator::scsi {
 
+/// Parameter data of READ CAPACITY (16). SBC-4 section 5.21.2.
+inline constexpr std::uint32_t kCapacityBytes = 32;
+
 /// Parameter data of READ CAPACITY 16, as the unit sent it: nothing in it is judged.
 struct Capacity {
     std::uint64_t last_lba = 0;

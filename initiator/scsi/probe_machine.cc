@@ -14,7 +14,6 @@ constexpr std::uint32_t kInquiryBytes = 36;
 // have to make sense: 252, and 1020 of which they see 252.
 constexpr std::uint32_t kPageBytes = 0xfc;
 constexpr std::uint32_t kIdentificationBytes = 0x3fc;
-constexpr std::uint32_t kCapacityBytes = 32;
 constexpr std::uint32_t kModeBytes = 192;
 constexpr std::uint32_t kSupportedOperationBytes = 32;
 static_assert(kIdentificationBytes <= kProbeDataBytesMax);

@@ -6,12 +6,7 @@
 
 namespace holdfast::initiator {
 
-namespace {
-
-/// A connection that could not be added is tried again after this.
-constexpr Duration kAddAgain = Duration::from_s(10);
-
-}  // namespace
+namespace {}  // namespace
 
 /// Its login is the session's; any other one joins a session that works.
 bool Session::begins_session(const Connection& conn) const noexcept {

@@ -21,8 +21,6 @@ constexpr std::uint8_t kLevelOfConnections = 2;
 constexpr std::uint16_t kLossesInRowMax = 6;
 /// Logins that fail, until another connection, if there is one, takes over.
 constexpr std::uint8_t kLoginsMax = 2;
-/// A connection that was logged out for recovery is added again after this.
-constexpr Duration kAddAgain = Duration::from_s(10);
 
 }  // namespace
 

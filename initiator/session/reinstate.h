@@ -12,6 +12,9 @@
 
 namespace holdfast::initiator {
 
+/// A connection that could not be added is tried again after this.
+inline constexpr Duration kAddAgain = Duration::from_s(10);
+
 /// How far a lost connection is.
 enum class Comeback : std::uint8_t {
     None,        ///< It is there, or belongs to nobody.

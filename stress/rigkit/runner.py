@@ -92,7 +92,7 @@ def check(scenario, options):
         fit = ", ".join(scenario.initiators)
         raise Refused(f"{scenario.name} runs with {fit}, not with {options.initiator}")
     if options.attach_words and options.initiator != "holdfast":
-        raise Refused("--attach-words are for Holdfast: leave them out, or use --initiator holdfast")
+        raise Refused("--attach-words are for Holdfast: drop them, or use --initiator holdfast")
     if options.sabotage and not scenario.programs:
         raise Refused(f"{scenario.name} has no program of ours that could be sabotaged")
     choose_target(scenario, options)

@@ -7,7 +7,6 @@
 namespace holdfast::target {
 namespace {
 
-constexpr std::size_t kTextBytesMax = 64 * 1024;
 constexpr std::uint32_t kRequestsMax = 32;
 constexpr std::size_t kChallengeBytes = 16;
 /// The portal group that all portals of this target belong to.

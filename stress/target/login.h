@@ -16,6 +16,9 @@
 
 namespace holdfast::target {
 
+/// Text of one request, its pieces together.
+inline constexpr std::size_t kTextBytesMax = 64 * 1024;
+
 /// Status-Class and Status-Detail. Section 11.13.5.
 enum class LoginStatus : std::uint16_t {
     Success = 0x0000,

@@ -33,8 +33,6 @@ enum class FunctionResponse : std::uint8_t {
     Rejected = 255,
 };
 
-constexpr std::size_t kTextBytesMax = 64 * 1024;
-
 std::uint8_t raw(FunctionResponse response) {
     return static_cast<std::uint8_t>(response);
 }

@@ -18,7 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "stress" / "conform"))
 
-from conformkit import cli, initiators, player, run, script, target  # noqa: E402  (the path comes first)
+# The path comes first.
+from conformkit import cli, initiators, player, run, script, target  # noqa: E402
 
 SKIPPED = 77
 REASON_MAX = 300

@@ -8,13 +8,8 @@ namespace holdfast::sim {
 
 namespace {
 
-constexpr std::uint32_t kNone = 0xffffffffU;
 constexpr std::uint8_t kDataDigestError = 0x02;
 constexpr std::uint8_t kSnackRejected = 0x03;
-
-bool is_before(std::uint32_t a, std::uint32_t b) {
-    return static_cast<std::int32_t>(a - b) < 0;
-}
 
 /// A SNACK's run; a length of 0 has no end.
 struct Run {

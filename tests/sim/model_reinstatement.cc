@@ -12,15 +12,9 @@ namespace holdfast::sim {
 
 namespace {
 
-constexpr std::uint32_t kNone = 0xffffffffU;
 constexpr std::size_t kExpStatSnAt = 28;
-constexpr Micros kSecond = 1'000'000;
 /// As answer_login() gives it at most.
 constexpr Micros kRetain = 20 * kSecond;
-
-bool is_before(std::uint32_t a, std::uint32_t b) {
-    return static_cast<std::int32_t>(a - b) < 0;
-}
 
 }  // namespace
 

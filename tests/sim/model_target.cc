@@ -6,8 +6,6 @@ namespace holdfast::sim {
 
 namespace {
 
-constexpr std::uint32_t kNone = 0xffffffffU;
-
 struct Extent {
     std::uint64_t lba = 0;
     std::uint32_t blocks = 0;

@@ -26,6 +26,15 @@ namespace holdfast::sim {
 /// Virtual time in microseconds.
 using Micros = std::int64_t;
 inline constexpr Micros kNever = INT64_MAX;
+inline constexpr Micros kSecond = 1'000'000;
+
+/// The reserved tag.
+inline constexpr std::uint32_t kNone = 0xffffffffU;
+
+/// Serial number arithmetic. RFC 1982.
+[[nodiscard]] constexpr bool is_before(std::uint32_t a, std::uint32_t b) {
+    return static_cast<std::int32_t>(a - b) < 0;
+}
 
 inline constexpr std::uint32_t kSimBlockBytes = 512;
 inline constexpr std::uint64_t kSimLun = 0x0001'0000'0000'0000ULL;

@@ -15,7 +15,6 @@ using initiator::SessionPhase;
 namespace {
 
 constexpr std::uint32_t kBlocks = 48;
-constexpr Micros kSecond = 1'000'000;
 /// Everything must be over within this, once the faults have stopped.
 constexpr Micros kLimitQuiet = 400 * kSecond;
 constexpr std::uint64_t kTurnsMax = 400'000;

@@ -1,4 +1,4 @@
-#include "initiator/pdu/crc32c_method.h"
+#include "initiator/crc32c_method.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 ///
 /// ISA-L uses the processor's CRC instructions. Under emulation (QEMU's TCG) each of those is a
 /// call of a bit-wise routine, and tables are four times as fast. Nothing that the processor
-/// reports tells the two apart, so the methods are measured once, when a process starts.
+/// reports tells the two apart: daemon/io measures the methods once, when a driver opens.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +21,6 @@ enum class CrcMethod : std::uint8_t {
                                         std::span<const std::byte> bytes) noexcept;
 [[nodiscard]] std::uint32_t crc32c_tables(std::uint32_t crc,
                                           std::span<const std::byte> bytes) noexcept;
-
-/// The quicker one on 4 KiB, the best of a few tries each; about 20 us on a common processor, 300
-/// us under emulation. A tie is ISA-L's. Reads the clock; any thread.
-[[nodiscard]] CrcMethod measure_crc_methods() noexcept;
 
 /// What crc32c_update() does from here on; ISA-L's until somebody says otherwise. Any thread: a
 /// digest in the middle of its bytes may change methods.
