@@ -70,6 +70,9 @@ Json counters_json(const initiator::EngineCounters& counters) {
     json["nop_rtt_max_us"] = us_from_ns(counters.nop_rtt_max_ns);
     json["task_management_sent"] = counters.tmf_sent;
     json["snacks_sent"] = counters.snacks_sent;
+    json["connections_lost"] = counters.connections_lost;
+    json["tasks_reassigned"] = counters.tasks_reassigned;
+    json["tasks_resent"] = counters.tasks_resent;
     json["notices_dropped"] = counters.notices_dropped;
     json["command_window"] = counters.command_window;
     return json;
@@ -191,6 +194,13 @@ constexpr std::array kMetrics{
            [](const StatusFacts& f) { return f.counters.nop_timeouts; }},
     Metric{"snacks_sent_total", "counter", "Data, statuses or R2Ts asked for again",
            [](const StatusFacts& f) { return f.counters.snacks_sent; }},
+    Metric{"connections_lost_total", "counter", "Connections lost while the session went on",
+           [](const StatusFacts& f) { return f.counters.connections_lost; }},
+    Metric{"tasks_reassigned_total", "counter", "Commands that another connection took over",
+           [](const StatusFacts& f) { return f.counters.tasks_reassigned; }},
+    Metric{"tasks_resent_total", "counter",
+           "Commands sent again unchanged after a connection was lost",
+           [](const StatusFacts& f) { return f.counters.tasks_resent; }},
     Metric{"connections", "gauge", "Connections that carry the session",
            [](const StatusFacts& f) -> std::uint64_t { return f.counters.connections; }},
     Metric{"connections_agreed", "gauge", "MaxConnections as agreed; 0 without a session",

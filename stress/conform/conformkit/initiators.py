@@ -102,7 +102,7 @@ def holdfast():
          "inquiry": [program, "read", "{url}", "--length", "512", *once]},
         ("read", "write"), version_command=(program, "version"),
         mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"),
-        wishes={"ErrorRecoveryLevel": ("--set negotiation.error_recovery_level={value}", 1),
+        wishes={"ErrorRecoveryLevel": ("--set negotiation.error_recovery_level={value}", 2),
                 "MaxConnections": ("--set connections={value}", 8),
                 "MaxOutstandingR2T": ("--set negotiation.max_outstanding_r2t={value}", 8),
                 "DataPDUInOrder": ("--set negotiation.data_pdu_in_order={value}", None),

@@ -43,6 +43,9 @@ StatusFacts sample_facts() {
     facts.tier_reasons[0].assign_cut("no XDP gate");
     facts.counters.read_bytes = 4096;
     facts.counters.snacks_sent = 5;
+    facts.counters.connections_lost = 6;
+    facts.counters.tasks_reassigned = 7;
+    facts.counters.tasks_resent = 8;
     facts.counters.connections = 2;
     facts.counters.connections_agreed = 4;
     facts.counters.error_recovery_level = 1;
@@ -116,6 +119,9 @@ TEST(StatusJson, HasEveryDocumentedKey) {
                             "protections[].advice:string",
                             "counters.requests_done:number",
                             "counters.snacks_sent:number",
+                            "counters.connections_lost:number",
+                            "counters.tasks_reassigned:number",
+                            "counters.tasks_resent:number",
                             "counters.read_bytes:number",
                             "counters.sessions_lost:number",
                             "counters.nop_rtt_last_us:number",
@@ -154,6 +160,9 @@ TEST(Metrics, EveryLineIsWellFormed) {
     EXPECT_TRUE(typed.contains("holdfast_latency_seconds"));
     const std::string all = metrics_text(facts);
     EXPECT_THAT(all, HasSubstr("holdfast_snacks_sent_total{name=\"swap0\"} 5\n"));
+    EXPECT_THAT(all, HasSubstr("holdfast_connections_lost_total{name=\"swap0\"} 6\n"));
+    EXPECT_THAT(all, HasSubstr("holdfast_tasks_reassigned_total{name=\"swap0\"} 7\n"));
+    EXPECT_THAT(all, HasSubstr("holdfast_tasks_resent_total{name=\"swap0\"} 8\n"));
     EXPECT_THAT(all, HasSubstr("holdfast_connections{name=\"swap0\"} 2\n"));
     EXPECT_THAT(all, HasSubstr("holdfast_connections_agreed{name=\"swap0\"} 4\n"));
     EXPECT_THAT(all, HasSubstr("holdfast_error_recovery_level{name=\"swap0\"} 1\n"));
