@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "tests/sim/allocation_guard.h"
+#include "tests/sim/coverage.h"
 #include "tests/sim/world.h"
 
 namespace holdfast::sim {
@@ -28,14 +29,17 @@ void World::open_link(ConnIndex index) {
     if (place) return fail("Connect while a connection is open");
     Link& link = place.emplace();
     link.index = index;
-    const bool is_refused = restart_done_at_ != kNever || (faults_on_ && random_.one_in(12));
-    if (is_refused) {
+    const bool has_faults = faults_on_ && !is_calm_;
+    const bool is_refused = restart_done_at_ != kNever || (has_faults && random_.one_in(12));
+    if (has_faults && random_.one_in(30)) {
+        link.fails_at = now_ + 130'000'000;  // Nobody answers: as long as a kernel tries.
+    } else if (is_refused) {
         link.fails_at = now_ + delay();
     } else if (is_link_down_) {
         link.fails_at = now_ + 3'000'000;
     } else {
         link.up_at = now_ + 2 * delay();
-        if (faults_on_ && random_.one_in(survives_cuts_ ? 2 : 4))
+        if (has_faults && random_.one_in(survives_cuts_ ? 2 : 4))
             link.cut_after = random_.below(60'000);
     }
 }
@@ -48,6 +52,7 @@ void World::cut_for_target(Link& link) {
 
 void World::take_tx(Link& link) {
     if (link.tx_at > now_ || link.tx_lent.empty()) return;
+    if (link.is_tight && link.clog_to_target_until > now_ && !link.is_leaving) return;
     link.tx_at = kNever;
     std::size_t total = 0;
     for (const auto span : link.tx_lent) total += span.size();
@@ -99,6 +104,7 @@ void World::fill_rx(Link& link) {
 }
 
 void World::deliver_to_target(Link& link) {
+    if (link.clog_to_target_until > now_) return;
     while (!link.to_target.empty() && link.to_target.front().at <= now_) {
         const Chunk chunk = std::move(link.to_target.front());
         link.to_target.pop_front();
@@ -120,7 +126,7 @@ void World::deliver_to_us(Link& link) {
             link.peer_closed_at = last + delay();
         }
     }
-    while (!link.to_us.empty() && link.to_us.front().at <= now_) {
+    while (!link.to_us.empty() && link.to_us.front().at <= now_ && link.clog_to_us_until <= now_) {
         const Bytes& bytes = link.to_us.front().bytes;
         link.arrived.insert(link.arrived.end(), bytes.begin(), bytes.end());
         link.to_us.pop_front();
@@ -143,6 +149,7 @@ void World::drop_link(Link& link) {
 
 void World::end_link(Link& link) {
     const ConnIndex index = link.index;
+    tap().saw(link.is_leaving ? Happening::TransportGone : Happening::TransportLost);
     drop_link(link);
     const EngineScope scope;
     engine_->transport_lost(index, Instant::from_ns(now_ * 1000));
@@ -162,6 +169,7 @@ void World::move_link(Link& link) {
         link.conn = target_->accept();
         FreshRandom fresh{};
         for (std::byte& byte : fresh) byte = static_cast<std::byte>(random_.next());
+        tap().saw(Happening::TransportUp);
         const EngineScope scope;
         engine_->transport_up(link.index, Instant::from_ns(now_ * 1000), fresh);
     }
@@ -209,10 +217,21 @@ Micros World::next_wire_event() const {
 
 Micros World::next_event_of(const Link& link) const {
     Micros next = std::min({link.up_at, link.fails_at, link.gone_at});
-    if (!link.tx_lent.empty()) next = std::min(next, link.tx_at);
+    const Micros clogged_tx = link.is_tight && !link.is_leaving ? link.clog_to_target_until : 0;
+    if (!link.tx_lent.empty()) next = std::min(next, std::max(link.tx_at, clogged_tx));
     if (!link.rx_lent.empty() && !link.arrived.empty()) next = std::min(next, link.rx_at);
-    if (!link.to_target.empty()) next = std::min(next, link.to_target.front().at);
-    if (!link.to_us.empty()) next = std::min(next, link.to_us.front().at);
+    return std::min(next, next_delivery_of(link));
+}
+
+/// What goes on without us.
+Micros World::next_delivery_of(const Link& link) const {
+    Micros next = kNever;
+    if (!link.to_target.empty()) {
+        next = std::max(link.to_target.front().at, link.clog_to_target_until);
+    }
+    if (!link.to_us.empty()) {
+        next = std::min(next, std::max(link.to_us.front().at, link.clog_to_us_until));
+    }
     if (link.peer_closed_at > now_) next = std::min(next, link.peer_closed_at);
     return next;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/sim/coverage.h"
 #include "tests/sim/world.h"
 
 namespace holdfast::sim {
@@ -120,6 +121,7 @@ void World::start_job(std::uint16_t tag) {
 }
 
 void World::submit(const Job& job) {
+    tap().saw(Happening::Submit);
     const auto said = [&] {
         const EngineScope scope;
         return engine_->submit(Instant::from_ns(now_ * 1000), job.request);

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "tests/sim/allocation_guard.h"
+#include "tests/sim/coverage.h"
 
 namespace holdfast::sim {
 
@@ -23,11 +24,23 @@ Instant instant(Micros at) {
     return Instant::from_ns(at * 1000);
 }
 
+void say_line(const char* line) {
+    std::printf("%10.6f %s\n", static_cast<double>(*tap().now_us) / 1e6, line);
+}
+
+Happening happening_of(OrderKind kind) {
+    return static_cast<Happening>(static_cast<unsigned>(Happening::OrderConnect) +
+                                  static_cast<unsigned>(kind));
+}
+
 }  // namespace
 
 World::World(std::uint64_t seed, bool is_traced)
     : random_(seed), is_traced_(is_traced), disk_(kBlocks), oracle_(kBlocks) {
+    tap().now_us = &now_;
+    tap().say = is_traced ? say_line : nullptr;
     choose_life();
+    choose_temper();
     target_.emplace(random_, disk_, parameters_);
     target_->faults = faults_;
     target_->window = 1 + static_cast<std::uint32_t>(random_.below(16));
@@ -50,14 +63,19 @@ void World::make_engine() {
     memory_.assign(plan.total().raw() + reserve::kCarveUnitBytes, std::byte{});
     region_.emplace(memory_);
     engine_.emplace(config_, limits, *region_);
+    tap().engine = &*engine_;
+    tap().conn_states = {};
 }
 
 void World::start_engine() {
+    tap().saw(Happening::Start);
     const EngineScope scope;
     engine_->start(instant(now_));
 }
 
 void World::stop_engine() {
+    tap().saw(is_stopping_ ? Happening::StopAgain : Happening::Stop);
+    is_stopping_ = true;
     const EngineScope scope;
     engine_->stop(instant(now_));
 }
@@ -69,10 +87,12 @@ void World::kill_process() {
     for (auto& link : links_) {
         if (link) drop_link(*link);
     }
+    tap().engine = nullptr;
     engine_.reset();
     config_.takes_over_device = true;
     make_engine();
     is_ready_ = false;
+    asked_ = kNever;
     start_engine();
 }
 
@@ -165,75 +185,13 @@ void World::trace(const std::string& what) const {
     if (is_traced_) std::printf("%10.6f %s\n", static_cast<double>(now_) / 1e6, what.c_str());
 }
 
-void World::maybe_fault() {
-    if (restart_done_at_ <= now_) {
-        restart_done_at_ = kNever;
-        target_->is_up = true;
-    }
-    if (link_up_at_ <= now_) {
-        link_up_at_ = kNever;
-        is_link_down_ = false;
-        trace("link up");
-    }
-    if (!faults_on_ || now_ < next_fault_) return;
-    if (now_ >= faults_until_) return stop_faults();
-    next_fault_ = now_ + static_cast<Micros>(random_.below((survives_cuts_ ? 3 : 8) * kSecond));
-    const std::uint64_t dice = random_.below(10);
-    if (dice == 0) {
-        is_link_down_ = true;
-        link_up_at_ = now_ + static_cast<Micros>(random_.below(12 * kSecond));
-        trace("link down");
-        // TCP would send again what is lost; here the connection never delivers anything more.
-        for (auto& link : links_) {
-            if (!link) continue;
-            link->has_gap = true;
-            link->to_us.clear();
-            link->to_target.clear();
-            if (link->is_up) link->peer_closed_at = link_up_at_ + kSecond;
-        }
-    } else if (dice == 1) {
-        trace("target restarts");
-        if (has_volatile_cache_ && random_.one_in(2)) {
-            trace("and loses its cache");
-            disk_.lose_power(random_);
-            oracle_.lose_power();
-            for (Job& job : jobs_) job.may_be_lost = true;
-        }
-        target_->restart();
-        target_->is_up = false;
-        restart_done_at_ = now_ + static_cast<Micros>(random_.below(6 * kSecond));
-        for (auto& link : links_) {
-            if (!link || !link->is_up) continue;
-            link->is_dead_for_target = true;
-            link->peer_closed_at = now_ + delay();
-        }
-    } else if (dice <= 3 || (survives_cuts_ && dice >= 6)) {
-        auto& link = links_.at(random_.below(connections_));
-        if (link && link->is_up) link->peer_closed_at = now_ + delay();
-        trace("cut");
-    } else if (dice == 5) {
-        if (has_device_ && !is_stopping_) kill_process();
-    } else if (dice == 4) {
-        stall_until_ = now_ + static_cast<Micros>(random_.below(15 * kSecond));
-        trace("host stalls");
-    }
-}
-
-void World::stop_faults() {
-    trace("faults stop");
-    faults_on_ = false;
-    target_->faults = TargetFaults{};
-    link_up_at_ = std::min(link_up_at_, now_);
-    restart_done_at_ = std::min(restart_done_at_, now_);
-    maybe_fault();
-}
-
 Instant World::next_wake() {
     const EngineScope scope;
     return engine_->next_wake();
 }
 
 void World::step_time() {
+    if (is_paused()) return step_paused();
     Micros next =
         std::min({next_wire_event(), target_->next_event(), link_up_at_, restart_done_at_});
     const Instant wake = next_wake();
@@ -247,19 +205,29 @@ void World::step_time() {
     now_ = std::max(now_, stall_until_);
 }
 
+/// As the driver does it: late is what passed since the time that was asked for before the loop
+/// went to sleep.
+void World::wake_engine() {
+    const Micros late = std::max<Micros>(now_ - std::max<Micros>(asked_, 0), 0);
+    if (asked_ != kNever && late >= 10'000) tap().saw(Happening::LateWake);
+    const EngineScope scope;
+    engine_->wake(instant(now_), asked_ < now_ ? Duration::from_ns(late * 1000) : Duration{});
+}
+
 void World::turn() {
     target_->run(now_);
+    if (is_paused()) return carry_on_without_us();
     move_wire();
     if (!failure_.empty()) return;
     submit_some();
-    const Instant now = instant(now_);
-    const Instant due = next_wake();
-    {
-        const EngineScope scope;
-        engine_->wake(now, due < now ? now - due : Duration{});
-    }
+    wake_engine();
     while (const auto order = polled(&Engine::poll_order)) {
-        trace("order " + std::to_string(int(order->kind)));
+        tap().saw(happening_of(order->kind));
+        if (is_traced_) {
+            const auto what = static_cast<std::size_t>(happening_of(order->kind));
+            trace(std::string{event_name(Table::Phase, what)} + " " +
+                  std::to_string(order->conn.raw()));
+        }
         mix(static_cast<std::uint64_t>(order->kind));
         if (order->kind == OrderKind::Connect) open_link(order->conn);
         if (order->kind == OrderKind::DeviceReady) on_device_ready();
@@ -273,11 +241,13 @@ void World::turn() {
         }
     }
     while (const auto notice = polled(&Engine::poll_notice)) {
-        trace("notice " + std::to_string(int(notice->kind)) + " " + std::to_string(notice->a) +
-              " " + std::to_string(notice->b));
+        judge_notice(*notice);
     }
     while (const auto completion = polled(&Engine::poll_completion)) on_completion(*completion);
     lend_spans();
+    const Instant wake = next_wake();
+    asked_ = wake.is_never() ? kNever : (wake.ns() + 999) / 1000;
+    maybe_pause();
 }
 
 Verdict World::live() {
@@ -293,7 +263,6 @@ Verdict World::live() {
         const bool is_idle = submitted_ == request_goal_ && completed_ == submitted_;
         if (is_idle && !is_stopping_ && is_ready_) {
             if (faults_on_) stop_faults();
-            is_stopping_ = true;
             check_idle_buffers();
             stop_engine();
             turn();

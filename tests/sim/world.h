@@ -80,6 +80,9 @@ struct Link {
     bool is_leaving = false;
     bool has_gap = false;                  ///< Bytes were lost: nothing can be delivered any more.
     std::uint64_t cut_after = UINT64_MAX;  ///< Bytes to the target until the cut.
+    Micros clog_to_target_until = 0;       ///< Nothing is delivered before.
+    Micros clog_to_us_until = 0;
+    bool is_tight = false;  ///< Clogged, the path takes nothing from us either.
     // What the engine has lent, and when the transport gets to it.
     std::vector<std::span<const std::byte>> tx_lent;
     std::vector<std::span<std::byte>> rx_lent;
@@ -120,6 +123,7 @@ private:
         const EngineScope scope;
         return ((*engine_).*poll)();
     }
+    void wake_engine();
     void turn();
     void step_time();
     void fail(const std::string& what);
@@ -140,6 +144,7 @@ private:
     void lend_spans_of(Link& link);
     void cut_for_target(Link& link);
     [[nodiscard]] Micros next_event_of(const Link& link) const;
+    [[nodiscard]] Micros next_delivery_of(const Link& link) const;
     [[nodiscard]] Micros next_wire_event() const;
     [[nodiscard]] Micros delay();
 
@@ -155,9 +160,23 @@ private:
     void check_idle_buffers();
     void check_disk();
 
-    // Faults, world.cc.
+    // Faults, faults.cc.
+    void choose_temper();
     void maybe_fault();
+    void end_outages();
+    void strike();
+    void take_link_down();
+    void restart_target();
+    void cut_one();
+    void leave_half_open();
+    void clog_one();
+    void stop_early();
     void stop_faults();
+    void maybe_pause();
+    [[nodiscard]] bool is_paused() const { return now_ < paused_until_; }
+    void carry_on_without_us();
+    void step_paused();
+    void judge_notice(const initiator::Notice& notice);
 
     SplitMix64 random_;
     bool is_traced_;
@@ -181,7 +200,6 @@ private:
     std::array<std::optional<Link>, initiator::EngineLimits::kConnectionsMax> links_;
     Micros wire_free_at_ = 0;  ///< The path is first in, first out, over all connections.
     bool is_link_down_ = false;
-    bool is_half_open_ = false;
 
     std::vector<Job> jobs_;
     std::vector<std::vector<std::byte>> buffers_;
@@ -199,7 +217,11 @@ private:
     bool survives_cuts_ = false;  ///< Level 2 on both sides.
     Micros faults_until_ = 0;
     Micros next_fault_ = 0;
-    Micros stall_until_ = 0;
+    Micros stall_until_ = 0;   ///< Until then nothing moves at all.
+    Micros paused_until_ = 0;  ///< Until then our loop does not run; the wire and the target do.
+    Micros pause_for_ = 0;     ///< A pause that begins as soon as something is lent to send.
+    Micros asked_ = kNever;    ///< When the engine wanted to be woken.
+    bool is_calm_ = false;     ///< Nothing ever goes wrong, but for a host that is late.
     Micros link_up_at_ = kNever;
     Micros restart_done_at_ = kNever;
 };
