@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "initiator/session/sabotage.h"
 #include "initiator/session/session.h"
 
 namespace holdfast::initiator {
@@ -48,7 +49,7 @@ void Session::on_request_answer(Instant now, Task& task, const scsi::CommandEnd&
     const scsi::Verdict verdict = scsi::verdict(end, context);
     const bool is_short = task.direction == DataDirection::Read &&
                           task.received.contiguous_bytes() < task.transfer_bytes;
-    if (verdict.step == scsi::Step::Done && is_short) {
+    if (verdict.step == scsi::Step::Done && is_short && !is_sabotaged(Sabotage::TrustGood)) {
         ++counters_.violations;
         note(NoticeKind::PeerViolation,
              static_cast<std::uint64_t>(Violation::DataInBeforeStatusMissing));

@@ -17,7 +17,7 @@ void Session::connect(Connection& conn, Instant now) noexcept {
     if (conn.cleanup == CleanupState::CleanupWait) cleanup_event(conn, CleanupEvent::LogoutStarted);
     conn_event(conn, ConnEvent::ConnectWanted);
     conn.has_link = true;
-    conn.login_by = now + config_.timers.login;
+    if (!is_sabotaged(Sabotage::ForgetLoginTimer)) conn.login_by = now + config_.timers.login;
     if (begins_session(conn)) {
         stage_ = Stage::Connecting;
         session_portal_ = portal_.current(config_);

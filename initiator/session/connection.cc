@@ -49,6 +49,7 @@ void Connection::disarm() noexcept {
 void Connection::on_transport_gone() noexcept {
     HF_ASSERT(state == ConnState::Free);
     has_link = false;
+    lent_at = Instant::never();
     if (add_at.is_never()) add_at = Instant{};
     is_leaving = false;
     ring.clear();

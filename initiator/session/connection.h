@@ -94,6 +94,8 @@ struct alignas(reserve::kCarveUnitBytes) Connection {
     Itt logout_itt{};
     std::optional<std::uint16_t> receiving{};  ///< The slot whose Data-In payload is under way.
 
+    /// When the transport was first shown what it has not begun to take; never: nothing.
+    Instant lent_at = Instant::never();
     /// When to try to add it to a session that works. Never: it is there, or being added.
     Instant add_at{};
     Instant login_by = Instant::never();   ///< Connect and login.

@@ -217,7 +217,7 @@ std::optional<Violation> Session::on_data_in(Connection& conn, Instant now) noex
         const bool is_asked = view->wants_acknowledgement() && may_repair(conn) &&
                               view->transfer_tag() != kTttReserved;
         // One that finds no room is left out: the target asks again.
-        if (is_asked) {
+        if (is_asked && !is_denied(Pool::DataAcks)) {
             static_cast<void>(conn.repair.data_acks.try_push(
                 {view->task_tag(), view->transfer_tag(), view->lun(), task->next_data_sn}));
         }
@@ -294,7 +294,9 @@ std::optional<Violation> Session::on_r2t(Connection& conn, Instant now) noexcept
     if (std::exchange(task->renumbers_r2t, false)) task->next_r2t_sn = view->r2t_sn();
     switch (place_of(view->r2t_sn().raw(), task->next_r2t_sn.raw())) {
     case Place::Due: task->gap = Gap::None; break;
-    case Place::Seen: return {};  // A duplicate (R2T-08).
+    case Place::Seen:  // A duplicate (R2T-08).
+        if (is_sabotaged(Sabotage::R2tTwice)) break;
+        return {};
     case Place::Ahead:
         if (!may_repair(conn)) return Violation::R2tNumberWrong;
         if (task->gap == Gap::None) ask_for_task(conn, now, *task);
@@ -330,7 +332,9 @@ std::optional<Violation> Session::on_nop_in(Connection& conn, Instant now) noexc
         take_window(view->numbers());
         if (!view->wants_answer()) return {};
         // A flood is answered as far as the queue goes; the target's own limits judge the rest.
-        if (!conn.nop_answers.try_push({view->transfer_tag(), view->lun()})) ++counters_.violations;
+        const bool is_kept = !is_denied(Pool::NopAnswers) &&
+                             conn.nop_answers.try_push({view->transfer_tag(), view->lun()});
+        if (!is_kept) ++counters_.violations;
         return {};
     }
     if (const auto wrong = judge_auxiliary_tag(view->task_tag())) return wrong;

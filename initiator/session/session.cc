@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "initiator/session/sabotage.h"
 
 namespace holdfast::initiator {
 
@@ -55,7 +56,8 @@ Session::~Session() {
 
 void Session::note(NoticeKind kind, std::uint64_t a, std::uint64_t b) noexcept {
     recorder_.on_notice({kind, a, b});
-    if (!notices_.try_push({kind, a, b})) ++counters_.notices_dropped;
+    const bool is_kept = !is_denied(Pool::Notices) && notices_.try_push({kind, a, b});
+    if (!is_kept) ++counters_.notices_dropped;
 }
 
 void Session::order(OrderKind kind) noexcept {
@@ -264,13 +266,18 @@ Instant Session::next_wake() const noexcept {
     return target.is_never() ? own : earlier(own, std::max(target, lenient_until_));
 }
 
+/// Our own host was so late: the target gets as much time again.
+void Session::grant(Instant now, Duration late) noexcept {
+    if (late < kLatenessOrdinary || granted_ >= kGraceMax) return;
+    if (is_sabotaged(Sabotage::IgnoreLateness)) return;
+    const Duration grace = std::min(late, kGraceMax - granted_);
+    granted_ = granted_ + grace;
+    lenient_until_ = std::max(lenient_until_, now + grace);
+}
+
 void Session::wake(Instant now, Duration late) noexcept {
     if (stage_ == Stage::Ended || stage_ == Stage::Idle) return;
-    if (late >= kLatenessOrdinary && granted_ < kGraceMax) {
-        const Duration grace = std::min(late, kGraceMax - granted_);
-        granted_ = granted_ + grace;
-        lenient_until_ = std::max(lenient_until_, now + grace);
-    }
+    grant(now, late);
     judge_own_deadlines(now);
     if (now >= lenient_until_) judge_target(now);
     on_departure_progress(now);

@@ -122,6 +122,7 @@ private:
     void judge_target(Instant now) noexcept;
     [[nodiscard]] bool judge_connection(Connection& conn, Instant now) noexcept;
     void judge_window(Instant now) noexcept;
+    void grant(Instant now, Duration late) noexcept;
     void wake_resting(Instant now) noexcept;
     [[nodiscard]] Instant next_own_deadline() const noexcept;
     [[nodiscard]] Instant next_target_deadline() const noexcept;

@@ -22,6 +22,7 @@
 #include "initiator/scsi/verdict.h"
 #include "initiator/session/extents.h"
 #include "initiator/session/repair.h"
+#include "initiator/session/sabotage.h"
 #include "reserve/plan.h"
 #include "reserve/region.h"
 
@@ -148,7 +149,8 @@ public:
         const std::uint16_t slot = slot_of(itt);
         if (slot > depth_) return nullptr;
         Task& task = tasks_[slot];
-        return task.state == TaskState::Sent && itt_of(task) == itt ? &task : nullptr;
+        const bool is_it = itt_of(task) == itt || is_sabotaged(Sabotage::StaleTag);
+        return task.state == TaskState::Sent && is_it ? &task : nullptr;
     }
 
     /// Moves a task between states, and between the lists that go with them.

@@ -31,19 +31,29 @@ std::span<std::span<const std::byte>> Session::tx_spans(
     Connection& conn, Instant now, std::span<std::span<const std::byte>> out) noexcept {
     if (!conn.has_transport()) return {};
     gather(conn, now);
+    if (!conn.ring.empty()) conn.lent_at = earlier(conn.lent_at, now);
     return conn.ring.spans(out);
 }
 
 void Session::tx_sent(Connection& conn, Instant now, std::size_t bytes) noexcept {
     if (!conn.has_transport()) return;  // Too late to matter: transport_lost returns every loan.
     conn.ring.sent(bytes);
-    if (bytes > 0) conn.keep_alive.on_send_progress(now);
+    if (bytes > 0) {
+        conn.keep_alive.on_send_progress(now);
+        // Time-outs run from when a PDU was written; the target has it only now.
+        grant(now, now - conn.lent_at);
+        conn.lent_at = Instant::never();
+    }
     std::uint16_t owner = TransmitRing::kNobody;
     while (conn.ring.release(owner) == TransmitRing::Release::Owner) return_loan(owner);
 }
 
 void Session::gather(Connection& conn, Instant now) noexcept {
     while (conn.ring.has_room() && conn.ring.waiting_bytes() < kGatherBytesMax) {
+        if (is_denied(Pool::TransmitRing)) {
+            if (is_sabotaged(Sabotage::ConsumeOnDenial)) static_cast<void>(window_.take());
+            return;
+        }
         bool is_put = false;
         if (conn.state == ConnState::InLogin) {
             is_put = put_login(conn);

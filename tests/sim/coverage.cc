@@ -45,7 +45,8 @@ bool matches(const std::string& pattern, std::string_view name) {
 std::string class_of(const std::vector<Rule>& rules, Table table, std::size_t state,
                      std::size_t event) {
     for (const Rule& rule : rules) {
-        if (rule.table != name_of(table) || !matches(rule.state, state_name(table, state))) {
+        if (!matches(rule.table, name_of(table)) ||
+            !matches(rule.state, state_name(table, state))) {
             continue;
         }
         for (const std::string& pattern : rule.events) {

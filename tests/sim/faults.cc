@@ -1,6 +1,7 @@
 // World: what goes wrong, and when. The target's own faults are drawn by ModelTarget.
 #include <algorithm>
 
+#include "initiator/session/sabotage.h"
 #include "tests/sim/coverage.h"
 #include "tests/sim/world.h"
 
@@ -19,10 +20,21 @@ constexpr Micros kSecond = 1'000'000;
 /// against them is its own host's lateness.
 void World::choose_temper() {
     is_calm_ = random_.one_in(8);
-    if (!is_calm_) return;
+    initiator::planted_denial = {};
+    if (!is_calm_) return choose_denial();
     const auto ping = faults_.ping;
     faults_ = TargetFaults{};
     faults_.ping = ping;
+}
+
+/// One of the engine's pools refuses its n-th acquisition, or all from the n-th on.
+void World::choose_denial() {
+    using initiator::Pool;
+    if (!random_.one_in(4)) return;
+    const auto pool = static_cast<Pool>(random_.below(static_cast<std::uint64_t>(Pool::None)));
+    const std::uint64_t most = pool == Pool::TransmitRing ? 1000 : 20;
+    initiator::planted_denial = {
+        .pool = pool, .first = random_.below(most), .count = random_.one_in(2) ? 1 : UINT64_MAX};
 }
 
 void World::maybe_fault() {
@@ -144,6 +156,7 @@ void World::stop_faults() {
     link_up_at_ = std::min(link_up_at_, now_);
     restart_done_at_ = std::min(restart_done_at_, now_);
     pause_for_ = 0;
+    initiator::planted_denial.pool = initiator::Pool::None;
     end_outages();
 }
 

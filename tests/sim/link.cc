@@ -32,7 +32,8 @@ void World::open_link(ConnIndex index) {
     const bool has_faults = faults_on_ && !is_calm_;
     const bool is_refused = restart_done_at_ != kNever || (has_faults && random_.one_in(12));
     if (has_faults && random_.one_in(30)) {
-        link.fails_at = now_ + 130'000'000;  // Nobody answers: as long as a kernel tries.
+        // Nobody answers. A kernel tries for about so long; it is not asked to.
+        if (random_.one_in(2)) link.fails_at = now_ + 130'000'000;
     } else if (is_refused) {
         link.fails_at = now_ + delay();
     } else if (is_link_down_) {

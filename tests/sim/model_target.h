@@ -61,6 +61,12 @@ struct TargetFaults {
     std::uint64_t deaf_management = 0;  ///< A task management request is not answered.
     std::uint64_t refuse_management = 0;
     std::uint64_t refuse_recovery = 0;  ///< Level 2: a logout or TASK REASSIGN is refused.
+    // model_faults.cc
+    std::uint64_t lie = 0;    ///< Some other field of a PDU is wrong.
+    std::uint64_t twice = 0;  ///< A PDU comes twice.
+    std::uint64_t late = 0;   ///< A PDU comes after the one that follows it.
+    std::uint64_t cut = 0;    ///< The last Data-In is missing and nothing tells of it.
+    std::uint64_t ghost = 0;  ///< An aborted command is answered all the same.
     Micros hold_max = 60'000'000;
 };
 
@@ -130,6 +136,7 @@ private:
         std::uint32_t max_cmd_sn = 0;
         Agreed agreed;
         std::set<int> conns;
+        bool has_lied = false;  // Of the window: what goes beyond it is forgiven.
         bool is_split = false;  // Has had several connections: commands may come in any order.
         std::map<std::uint32_t, Early> early;         // By CmdSN.
         std::map<std::uint16_t, Orphan> orphans;      // Level 2: lost connections, by CID.
@@ -152,6 +159,7 @@ private:
         std::shared_ptr<Shared> session;
         bool has_acknowledged_data = false;              // By a DataACK.
         bool has_lied = false;                           // Wrong numbers: no complaints about them.
+        std::optional<Pdu> held;                         // Comes after the next one.
         std::vector<Pdu> statuses;                       // Level 1: sent, not acknowledged.
         std::map<std::uint32_t, std::vector<Pdu>> data;  // The same for Data-In and R2T, by ITT.
     };
@@ -167,6 +175,7 @@ private:
         std::uint32_t ttt = 0xffffffff;
         Micros run_at = kNever;  // When it is executed; never: data is missing.
         bool is_silent = false;
+        bool is_ghost = false;       // Aborted: answered, and not executed.
         bool is_discarding = false;  // Up to the end of this sequence of Data-Out.
     };
 
@@ -206,6 +215,10 @@ private:
     void go_on(int id, Micros now, const Pdu& request);
     void send_again(Conn& conn, Conn& lost, const Pdu& request);
     [[nodiscard]] bool discards(int id, Micros now, Command& command, const Pdu& pdu);
+    // model_faults.cc
+    [[nodiscard]] bool abort(int conn, std::uint32_t itt);
+    void distort(Conn& conn, Pdu& pdu);
+    void put_oddly(Conn& conn, Pdu pdu);
     [[nodiscard]] bool check_numbers(Conn& conn, const Pdu& pdu);
     [[nodiscard]] bool fault_instead(int id, const Pdu& pdu);
     void ask_or_queue(Micros now, Command& command);

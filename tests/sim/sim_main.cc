@@ -15,7 +15,8 @@
 
 namespace holdfast::initiator {
 Sabotage planted_sabotage = Sabotage::None;
-}
+Denial planted_denial;
+}  // namespace holdfast::initiator
 
 namespace {
 

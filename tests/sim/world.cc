@@ -170,6 +170,11 @@ void World::choose_life() {
     faults_.deaf_management = rate(3);
     faults_.refuse_management = rate(3);
     faults_.refuse_recovery = rate(6);
+    faults_.lie = rate(120);
+    faults_.twice = rate(40);
+    faults_.late = rate(100);
+    faults_.cut = rate(60);
+    faults_.ghost = rate(2);
     // Where the fence is a wait, nothing may linger longer than that.
     const bool is_reset_sure = faults_.deaf_management == 0 && faults_.refuse_management == 0;
     const bool is_fenced_by_reset = config_.owns_unit_alone && is_reset_sure;

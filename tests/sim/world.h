@@ -162,6 +162,7 @@ private:
 
     // Faults, faults.cc.
     void choose_temper();
+    void choose_denial();
     void maybe_fault();
     void end_outages();
     void strike();

@@ -247,6 +247,26 @@ TEST(Nop, SlowHostIsNotADeadTarget) {
     EXPECT_TRUE(peer.was_noticed(NoticeKind::NopTimeout));
 }
 
+// Goal: what our own loop sends late counts from when it was sent. Its wish to be woken was met to
+// the moment, so that only the sending tells of the lateness.
+// Rows: NOP-08
+TEST(Nop, AHostThatSendsLateIsNotADeadTarget) {
+    Peer peer;
+    peer.attach();
+    peer.advance(Duration::from_s(5));
+    std::array<std::span<const std::byte>, Engine::kTxSpansMax> room;
+    const auto spans = peer.engine().tx_spans(ConnIndex{0}, peer.now(), room);
+    ASSERT_EQ(spans.size(), 1U);
+    const Duration pause = Duration::from_s(5);
+    peer.engine().tx_sent(ConnIndex{0}, peer.now() + pause, spans[0].size());
+    peer.advance(pause);
+    EXPECT_FALSE(peer.was_noticed(NoticeKind::NopTimeout));
+    peer.live(Duration::from_s(4));
+    EXPECT_EQ(peer.engine().phase(), SessionPhase::Ready);
+    peer.live(Duration::from_s(2));
+    EXPECT_TRUE(peer.was_noticed(NoticeKind::NopTimeout));
+}
+
 // Goal: an echo that we did not send, a wrong pair of tags, and a StatSN ahead are protocol errors.
 // Rows: NOP-03, NOP-05, PDU-20
 TEST(Nop, WrongAnswersDropTheSession) {
