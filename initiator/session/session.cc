@@ -248,6 +248,7 @@ Instant Session::next_command_deadline() const noexcept {
 }
 
 Instant Session::next_target_deadline() const noexcept {
+    if (!has_transport()) return Instant::never();
     Instant next = rung_ == Rung::None ? next_command_deadline() : deadlines_.task_management;
     next = earlier(next, earlier(deadlines_.probe, deadlines_.window));
     for (const Connection* const conn : conns_) {
@@ -279,7 +280,7 @@ void Session::wake(Instant now, Duration late) noexcept {
     if (stage_ == Stage::Ended || stage_ == Stage::Idle) return;
     grant(now, late);
     judge_own_deadlines(now);
-    if (now >= lenient_until_) judge_target(now);
+    if (now >= lenient_until_ && has_transport()) judge_target(now);
     on_departure_progress(now);
 }
 

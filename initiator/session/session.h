@@ -119,6 +119,8 @@ private:
     void return_loan(std::uint16_t owner) noexcept;
     void fail_waiting(Outcome outcome) noexcept;
     void judge_own_deadlines(Instant now) noexcept;
+    /// Only with a transport: what is out while it leaves is the next session's, and no rung may
+    /// begin that would go on there.
     void judge_target(Instant now) noexcept;
     [[nodiscard]] bool judge_connection(Connection& conn, Instant now) noexcept;
     void judge_window(Instant now) noexcept;

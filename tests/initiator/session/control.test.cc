@@ -267,6 +267,24 @@ TEST(Nop, AHostThatSendsLateIsNotADeadTarget) {
     EXPECT_TRUE(peer.was_noticed(NoticeKind::NopTimeout));
 }
 
+// Goal: a command's time that is over while the transport lets go starts no ladder: its rungs would
+// be climbed on the next session, with a tag that means nothing there.
+// Rows: TMF-13
+TEST(Nop, NothingIsJudgedWhileTheTransportLeaves) {
+    Peer peer;
+    peer.attach();
+    static_cast<void>(read_one(peer));
+    ++peer.stat_sn;
+    peer.send(peer.nop_in(kNone, kNone));
+    peer.expect_order(OrderKind::Reset);
+    peer.advance(Duration::from_s(31));
+    EXPECT_GT(peer.engine().next_wake(), peer.now());
+    EXPECT_FALSE(peer.was_noticed(NoticeKind::CommandTimeout));
+    peer.lose_transport();
+    peer.come_back();
+    peer.expect(sim::kCommand);
+}
+
 // Goal: an echo that we did not send, a wrong pair of tags, and a StatSN ahead are protocol errors.
 // Rows: NOP-03, NOP-05, PDU-20
 TEST(Nop, WrongAnswersDropTheSession) {
