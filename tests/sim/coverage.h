@@ -51,6 +51,7 @@ enum class Happening : std::uint8_t {
     OutAbort,
     OutUnitReset,
     OutTargetReset,
+    OutReassign,
     OutLogin,
     OutData,
     OutLogout,
@@ -88,6 +89,7 @@ enum class Happening : std::uint8_t {
     LostLogin,
     LostWindow,
     LostRepair,
+    LostReinstatement,
     LostOther,
     ConnectFailed,
     LoginRefused,
@@ -112,6 +114,9 @@ enum class Happening : std::uint8_t {
     ProbeFailed,
     ConnectionAdded,
     ConnectionRefused,
+    ConnectionLost,
+    ConnectionReinstated,
+    ConnectionRemoved,
     NegotiationNote,
     OtherNotice,  ///< A kind that this list does not know yet.
 };

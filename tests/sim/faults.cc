@@ -196,6 +196,7 @@ void World::judge_notice(const Notice& notice) {
     const bool is_slander =
         notice.kind == NoticeKind::NopTimeout || notice.kind == NoticeKind::CommandTimeout ||
         (notice.kind == NoticeKind::SessionLost && !is_farewell) ||
+        (notice.kind == NoticeKind::ConnectionLost && !is_stopping_) ||
         notice.kind == NoticeKind::PeerViolation || notice.kind == NoticeKind::ProbeFailed;
     if (!is_slander) return;
     const auto what = static_cast<int>(notice.kind);

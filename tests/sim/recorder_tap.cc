@@ -42,6 +42,7 @@ Happening received(Bhs header, Recorder::Judged judged) {
 Happening managed(Bhs header) {
     const unsigned function = u8_at<1>(header) & 0x7fU;
     if (function == 1) return Happening::OutAbort;
+    if (function == 8) return Happening::OutReassign;
     return function == 5 ? Happening::OutUnitReset : Happening::OutTargetReset;
 }
 
@@ -71,17 +72,33 @@ Happening beyond(Happening first, std::uint64_t offset) {
 
 Happening noticed(const Notice& notice) {
     // In the order of NoticeKind; those with a reason of their own are taken apart before.
-    static constexpr std::array kKinds{
-        Happening::SessionUp,      Happening::LostOther,       Happening::ConnectFailed,
-        Happening::LoginRefused,   Happening::LoginViolation,  Happening::AuthenticationFailed,
-        Happening::Redirected,     Happening::PeerViolation,   Happening::HeaderDigest,
-        Happening::NopTimeout,     Happening::AsyncEvent,      Happening::Rejected,
-        Happening::CommandTimeout, Happening::TaskManagement,  Happening::RetryByStatus,
-        Happening::RequestFailed,  Happening::FencedNothing,   Happening::DeviceChanged,
-        Happening::ProbeFailed,    Happening::ConnectionAdded, Happening::ConnectionRefused,
-        Happening::NegotiationNote};
+    static constexpr std::array kKinds{Happening::SessionUp,
+                                       Happening::LostOther,
+                                       Happening::ConnectFailed,
+                                       Happening::LoginRefused,
+                                       Happening::LoginViolation,
+                                       Happening::AuthenticationFailed,
+                                       Happening::Redirected,
+                                       Happening::PeerViolation,
+                                       Happening::HeaderDigest,
+                                       Happening::NopTimeout,
+                                       Happening::AsyncEvent,
+                                       Happening::Rejected,
+                                       Happening::CommandTimeout,
+                                       Happening::TaskManagement,
+                                       Happening::RetryByStatus,
+                                       Happening::RequestFailed,
+                                       Happening::FencedNothing,
+                                       Happening::DeviceChanged,
+                                       Happening::ProbeFailed,
+                                       Happening::ConnectionAdded,
+                                       Happening::ConnectionRefused,
+                                       Happening::ConnectionLost,
+                                       Happening::ConnectionReinstated,
+                                       Happening::ConnectionRemoved,
+                                       Happening::NegotiationNote};
     static_assert(kKinds.size() == static_cast<std::size_t>(NoticeKind::NegotiationNote) + 1);
-    constexpr auto kLastReason = static_cast<std::uint64_t>(LossReason::RepairFailed);
+    constexpr auto kLastReason = static_cast<std::uint64_t>(LossReason::ReinstatementFailed);
     if (notice.kind == NoticeKind::SessionLost && notice.a <= kLastReason) {
         return beyond(Happening::LostTransport, notice.a);
     }
