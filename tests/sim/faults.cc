@@ -10,12 +10,6 @@ namespace holdfast::sim {
 using initiator::Notice;
 using initiator::NoticeKind;
 
-namespace {
-
-constexpr Micros kSecond = 1'000'000;
-
-}  // namespace
-
 /// One life in eight is calm: target and wire are faultless, so that whatever the engine holds
 /// against them is its own host's lateness.
 void World::choose_temper() {
