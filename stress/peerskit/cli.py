@@ -119,7 +119,8 @@ def list_everything():
         print(f"  {name:<8} {about}")
     print("targets:")
     for kind in peers.ALL.values():
-        able = f"ERL {kind.erl_max}, {kind.connections_max} connections at most"
+        levels = ", ".join(map(str, kind.erls))
+        able = f"ERL {levels}; {kind.connections_max} connections at most"
         print(f"  {kind.name:<8} {kind.about}; {able}")
     return 0
 

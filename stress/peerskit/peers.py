@@ -47,7 +47,7 @@ class Kind:
 
     name: str
     about: str
-    erl_max: int
+    erls: tuple
     connections_max: int
     make: object
     sleeps_s: float = 0.0
@@ -56,7 +56,8 @@ class Kind:
 
     def agreed(self, erl, connections):
         """What it can agree to when so much is asked for."""
-        return min(erl, self.erl_max), min(connections, self.connections_max)
+        level = max(each for each in self.erls if each <= erl)
+        return level, min(connections, self.connections_max)
 
 
 class Ram(system_targets.Target):
@@ -79,6 +80,8 @@ class Ram(system_targets.Target):
         words += ["--lun", f"id=0,size={self.size_mib}M,file={self.disk}"]
         words += ["--max-connections", wish.connections, "--control", self.control]
         words += ["--data-pdu-in-order", order, "--data-sequence-in-order", order]
+        if wish.erl == 2:
+            words += ["--recovery-level", "2", "--time2retain", "20"]
         if wish.time2wait_s is not None:
             words += ["--time2wait", wish.time2wait_s]
         if not wish.data_in_order:
@@ -159,12 +162,12 @@ def make_lio(wish, net, folder, progress):
 ALL = {
     each.name: each
     for each in (
-        Kind("ram", "Holdfast's own RAM target", 0, 8, make_ram),
-        Kind("lio", "the kernel's target (6.12) in a guest, on a RAM disk", 2, 8, make_lio,
+        Kind("ram", "Holdfast's own RAM target", (0, 2), 8, make_ram),
+        Kind("lio", "the kernel's target (6.12) in a guest, on a RAM disk", (0, 1, 2), 8, make_lio,
              prepare=rig_image.ensure),
         # One second in a login that ends an older session, one in a LOGICAL UNIT RESET.
-        Kind("istgt", "istgt, a file", 0, 4, make_istgt, sleeps_s=2.0),
-        Kind("tgt", "tgt, a file", 0, 1, make_tgt, pretends=True),
+        Kind("istgt", "istgt, a file", (0,), 4, make_istgt, sleeps_s=2.0),
+        Kind("tgt", "tgt, a file", (0,), 1, make_tgt, pretends=True),
     )
 }
 

@@ -10,8 +10,10 @@ Lines on standard input:
 The end of standard input ends it, with every connection.
 Lines on standard output, JSON, each with `at` (seconds of Unix time):
     {"event": "listening", "port": N}, {"event": "accepted", "link": N},
-    {"event": "full", "link": N, "agreed": {key: value}, "waited": SECONDS}  when a login has ended
-                         well; so long the target let the initiator wait in it,
+    {"event": "full", "link": N, "agreed": {key: value}, "joins": BOOL, "waited": SECONDS}
+                         when a login has ended
+                         well; joins: it named a session (TSIH), so that session's keys are not
+                         among its own; so long the target let the initiator wait in it,
     {"event": "request", "link": N}                       the first READ or WRITE is sent,
     {"event": "closed", "link": N, "was_full": true},
     {"event": "cut", "link": N} or {"event": "nothing to cut"}, {"event": "stalled"},
@@ -35,6 +37,7 @@ from conformkit import wire
 from framer import Corrupter, Scout
 
 CHUNK_BYTES = 256 * 1024
+TSIH_AT = slice(14, 16)  # Of the first Login request. RFC 7143 section 11.12.
 BACKLOG = 64
 KEYS = (
     *("ErrorRecoveryLevel", "MaxConnections", "DefaultTime2Wait", "DefaultTime2Retain"),
@@ -69,6 +72,7 @@ class Link:
         self.login = wire.Connection([])
         self.is_full = False
         self.asked_at, self.waited_s = time.monotonic(), 0.0
+        self.joins = None  # Whether the first Login request names a session.
         self.scout = None  # while no request has been seen
         self.is_serving = False
         self.corrupters = {}
@@ -83,6 +87,8 @@ class Link:
             self.asked_at = now
         else:
             self.waited_s += now - self.asked_at
+        if from_initiator and self.joins is None:
+            self.joins = any(chunk[TSIH_AT])
         self.login.streams[from_initiator].bytes += chunk
         self.login.cut(from_initiator)
         if not self.login.is_full_feature:
@@ -197,7 +203,7 @@ class Proxy:
         for direction, every in self.damage.items():
             seed = self.random.randrange(1 << 30)
             link.corrupters[direction == "out"] = Corrupter(every, *digests, seed)
-        say("full", link=link.number, agreed=agreed, waited=link.waited_s)
+        say("full", link=link.number, agreed=agreed, joins=link.joins, waited=link.waited_s)
 
     @staticmethod
     def flush(side):

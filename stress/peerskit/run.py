@@ -292,8 +292,9 @@ def build_report(*, options, completions, events, counters, fio_figures, mismatc
     timeline = stalls.Timeline(completions)
     cuts = [event["at"] for event in events if event["event"] == "cut"]
     recoveries = [timeline.recovery_of(at) for at in cuts]
-    agreed = [event["agreed"] for event in events if event["event"] == "full"]
-    last = agreed[-1] if agreed else {}
+    full = [event for event in events if event["event"] == "full"]
+    # What belongs to the session was agreed by the login that made it.
+    last = next((each["agreed"] for each in reversed(full) if not each.get("joins")), {})
     longest = timeline.longest()
     damaged = sum(event["pdus"] for event in events if event["event"] == "damaged")
     steps = [cables.steps_after(events, at) for at in cuts]
@@ -305,7 +306,7 @@ def build_report(*, options, completions, events, counters, fio_figures, mismatc
         "erl": int(last.get("ErrorRecoveryLevel", 0)),
         "time2wait_s": int(last.get("DefaultTime2Wait", 0)),
         "connections_peak": cables.peak(events),
-        "logins": len(agreed),
+        "logins": len(full),
         "cuts": len(cuts),
         "damaged": damaged,
         "unrecovered": recoveries.count(None),

@@ -73,6 +73,15 @@ class Judging(unittest.TestCase):
         self.assertEqual(len(found), 1, found)
         self.assertIn(word, found[0])
 
+    def test_a_connection_that_joins_says_nothing_of_the_session(self):
+        # Goal: level and times are those of the login that made the session, not of a later one
+        # that joined it and negotiated neither.
+        told = events(*ONE_CUT, agreed={"ErrorRecoveryLevel": "2", "DefaultTime2Wait": "0"})
+        last = [event for event in told if event["event"] == "full"][-1]
+        last["agreed"], last["joins"] = {"ErrorRecoveryLevel": "0", "DefaultTime2Wait": "2"}, True
+        report = report_of([0.7, 12.04], events=told)
+        self.assertEqual((report["erl"], report["time2wait_s"], report["logins"]), (2, 0, 2))
+
     def test_a_run_in_which_all_went_well_is_good(self):
         # Goal: a cut that costs Time2Wait and 50 ms is within what is allowed.
         report = report_of(GOOD)

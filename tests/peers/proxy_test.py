@@ -134,7 +134,9 @@ class Proxy(unittest.TestCase):
     def test_the_report_tells_what_was_agreed(self):
         # Goal: keys come from the login as it passed; silence means the default of the RFC.
         self.log_in()
-        agreed = self.cables.wait_for({"full"})["agreed"]
+        told = self.cables.wait_for({"full"})
+        self.assertFalse(told["joins"])
+        agreed = told["agreed"]
         self.assertEqual(agreed["ErrorRecoveryLevel"], "2")
         self.assertEqual(agreed["MaxConnections"], "4")
         self.assertEqual(agreed["DefaultTime2Wait"], "3")
