@@ -11,7 +11,6 @@ namespace holdfast::daemon {
 
 namespace {
 
-using initiator::Completion;
 using initiator::Outcome;
 using initiator::RequestKind;
 using initiator::Submitted;

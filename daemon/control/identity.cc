@@ -91,7 +91,7 @@ OrFailure<std::string> read_initiator_name(const std::string& path) {
 
 OrFailure<std::string> read_or_make_initiator_name(const std::string& path) {
     if (::access(path.c_str(), F_OK) == 0) return read_initiator_name(path);
-    const std::string name = fresh_initiator_name(host_name(), random_value<std::uint32_t>());
+    std::string name = fresh_initiator_name(host_name(), random_value<std::uint32_t>());
     const std::size_t slash = path.rfind('/');
     constexpr mode_t kDirectoryMode = 0755;
     constexpr mode_t kFileMode = 0644;

@@ -307,7 +307,7 @@ std::string by_id_name(const initiator::DeviceFacts& device) {
     const std::string designator = link_safe(device.designator.view());
     if (!designator.empty()) {
         switch (device.designator_type) {
-        case kDesignatorNaa: return "wwn-0x" + designator;
+        case kDesignatorNaa:
         case kDesignatorEui64: return "wwn-0x" + designator;
         case kDesignatorT10: return "scsi-1" + designator;
         default: return "scsi-8" + designator;

@@ -45,7 +45,7 @@ OrFailure<void> take_unit(std::string_view path, IscsiUrl& url) {
         return bad_url(
             fmt::format("has the LUN '{}', which is not a number from 0 to {}", lun, kLunMax));
     url.target = target;
-    url.lun = *number;
+    url.lun = number;
     return {};
 }
 
