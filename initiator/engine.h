@@ -99,11 +99,10 @@ struct EngineCounters {
     std::uint64_t tasks_reassigned = 0;  ///< Commands that went on over another connection.
     std::uint64_t tasks_resent = 0;      ///< The same, of which the target knew nothing.
     std::uint64_t notices_dropped = 0;
-    std::uint32_t requests_in_flight = 0;  ///< Gauge.
-    std::uint32_t connections = 0;         ///< Gauge: those that commands may go out on.
-    std::uint32_t command_window = 0;      ///< Gauge: commands the target would still take.
-    std::uint32_t connections_agreed =
-        0;  ///< Gauge: MaxConnections of the session; 0: there is none.
+    std::uint32_t requests_in_flight = 0;    ///< Gauge.
+    std::uint32_t connections = 0;           ///< Gauge: those that commands may go out on.
+    std::uint32_t command_window = 0;        ///< Gauge: commands the target would still take.
+    std::uint32_t connections_agreed = 0;    ///< Gauge: MaxConnections; 0: no session.
     std::uint32_t error_recovery_level = 0;  ///< Gauge: of the session.
 };
 

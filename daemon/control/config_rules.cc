@@ -1,11 +1,12 @@
 #include "daemon/control/config_rules.h"
-#include "daemon/control/number.h"
 
 #include <fmt/format.h>
 
 #include <array>
 #include <optional>
 #include <utility>
+
+#include "daemon/control/number.h"
 
 namespace holdfast::daemon {
 

@@ -1,10 +1,11 @@
 #include "daemon/control/url.h"
-#include "daemon/control/number.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
+
+#include "daemon/control/number.h"
 
 namespace holdfast::daemon {
 

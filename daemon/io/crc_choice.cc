@@ -4,6 +4,7 @@
 #include <array>
 
 #include "daemon/io/driver.h"
+#include "reserve/memory_map.h"
 
 namespace holdfast::daemon {
 
@@ -13,7 +14,7 @@ using Update = std::uint32_t (*)(std::uint32_t, std::span<const std::byte>) noex
 
 Duration best_time(Update update) noexcept {
     constexpr int kTries = 5;
-    constexpr std::array<std::byte, 4096> kPage{};
+    constexpr std::array<std::byte, reserve::kPageBytes> kPage{};
     // Each try continues the last one, so that none can be left out.
     volatile std::uint32_t crc = 0;
     Duration best = Duration::max();

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "daemon/io/crc_choice.h"
 #include "netpath/io/socket_address.h"
+#include "reserve/memory_map.h"
 
 namespace holdfast::daemon {
 
@@ -22,7 +23,7 @@ using netpath::TcpSocket;
 
 namespace {
 
-constexpr std::size_t kPageBytes = 4096;
+using reserve::kPageBytes;
 // A send of up to this many bytes finds room in the socket and ends while it is submitted.
 constexpr std::size_t kQuickSendBytes = 16 * 1024;
 // Should it not: how long other completions may wait for it. Longer than a tick, because arming a

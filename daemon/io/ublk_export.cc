@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "daemon/io/ublk_params.h"
+#include "reserve/memory_map.h"
 
 namespace holdfast::daemon {
 
@@ -53,8 +54,8 @@ UniqueFd open_patiently(const PathText& path) noexcept {
 }
 
 std::size_t descriptor_bytes(std::uint16_t depth) noexcept {
-    constexpr std::size_t kUnitBytes = 4096;
-    return (depth * sizeof(ublk::Descriptor) + kUnitBytes - 1) / kUnitBytes * kUnitBytes;
+    return (depth * sizeof(ublk::Descriptor) + reserve::kPageBytes - 1) / reserve::kPageBytes *
+           reserve::kPageBytes;
 }
 
 ublk::ControlCommand command_for(std::int32_t id) noexcept {

@@ -1,7 +1,5 @@
 #include "daemon/shared/attach_spec.h"
 
-#include "daemon/shared/plain_sound.h"
-
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -9,6 +7,8 @@
 #include <array>
 #include <cstring>
 #include <string_view>
+
+#include "daemon/shared/plain_sound.h"
 
 namespace holdfast::daemon {
 

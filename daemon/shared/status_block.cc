@@ -1,8 +1,8 @@
 #include "daemon/shared/status_block.h"
 
-#include "daemon/shared/plain_sound.h"
-
 #include <algorithm>
+
+#include "daemon/shared/plain_sound.h"
 
 namespace holdfast::daemon {
 

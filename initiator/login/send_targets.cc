@@ -5,8 +5,6 @@
 
 namespace holdfast::initiator {
 
-namespace {}  // namespace
-
 void write_send_targets_all(TextOut& out) noexcept {
     out.pair(spec_of(KeyId::SendTargets).name, "All");
 }

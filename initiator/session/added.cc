@@ -6,8 +6,6 @@
 
 namespace holdfast::initiator {
 
-namespace {}  // namespace
-
 /// Its login is the session's; any other one joins a session that works.
 bool Session::begins_session(const Connection& conn) const noexcept {
     return conn.index == ConnIndex{0} && !is_full_feature();

@@ -19,7 +19,6 @@ namespace {
 constexpr std::uint16_t kReassignsMax = 4;
 /// "Still allegiant", or one immediate request too many: asked again after this.
 constexpr Duration kReassignAgain = Duration::from_ms(200);
-constexpr std::uint8_t kLevelWithoutReassign = 1;
 
 }  // namespace
 
@@ -104,7 +103,8 @@ void Session::forget_unsettled(const Task& task) noexcept {
     Connection& conn = connection_of(task);
     HF_ASSERT(conn.reinstatement.unsettled > 0);
     --conn.reinstatement.unsettled;
-    if (task.allegiance == Allegiance::Asked) --conn.reinstatement.asked;
+    Reinstatement& its = conn.reinstatement;
+    if (task.allegiance == Allegiance::Asked) its.end_asked(its.answer_by);
     on_settled(conn);
 }
 
@@ -123,31 +123,28 @@ Task* Session::find_asked(const Connection& conn, Itt itt) noexcept {
 
 /// Neither taken nor refused: it is asked for again a little later.
 void Session::ask_later(Connection& conn, Instant now, Task& task) noexcept {
-    HF_ASSERT(task.allegiance == Allegiance::Asked && conn.reinstatement.asked > 0);
+    HF_ASSERT(task.allegiance == Allegiance::Asked);
     task.allegiance = Allegiance::Lost;
     Reinstatement& its = conn.reinstatement;
-    --its.asked;
+    its.end_asked(now + config_.timers.abort_task);
     its.at = now + kReassignAgain;
-    its.answer_by = its.asked == 0 ? Instant::never() : now + config_.timers.abort_task;
 }
 
 void Session::on_reassign_answer(Connection& conn, Instant now, Task& task,
                                  TaskResponse response) noexcept {
     note(NoticeKind::TaskManagement, static_cast<std::uint64_t>(TaskFunction::TaskReassign),
          static_cast<std::uint64_t>(response));
-    Reinstatement& its = conn.reinstatement;
     switch (response) {
     case TaskResponse::Complete:
         ++counters_.tasks_reassigned;
-        --its.asked;
-        its.answer_by = its.asked == 0 ? Instant::never() : now + config_.timers.abort_task;
+        conn.reinstatement.end_asked(now + config_.timers.abort_task);
         task.renumbers_r2t = true;
         return settle(conn, now, task);
     case TaskResponse::TaskStillAllegiant: return ask_later(conn, now, task);
     case TaskResponse::ReassignmentNotSupported:
     case TaskResponse::FunctionNotSupported:
     case TaskResponse::AuthorizationFailed:
-    case TaskResponse::FunctionRejected: distrust_level(kLevelWithoutReassign); break;
+    case TaskResponse::FunctionRejected: distrust_level(kLevelOfConnections - 1); break;
     // The target had acknowledged the command, and we have no status of it: what became of it
     // nobody can tell any more.
     case TaskResponse::TaskDoesNotExist:

@@ -488,7 +488,7 @@ void Session::on_rejected(Connection& conn, Instant now, RejectReason reason,
     }
     if (Task* const task = find_asked(conn, itt)) {
         if (is_later) return ask_later(conn, now, *task);
-        distrust_level(1);
+        distrust_level(kLevelOfConnections - 1);
     }
     if (opcode == InitiatorOpcode::ScsiCommand && reason == CommandNotSupported) {
         Task* const task = tasks_.find_sent(itt);

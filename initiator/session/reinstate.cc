@@ -16,7 +16,6 @@ namespace holdfast::initiator {
 
 namespace {
 
-constexpr std::uint8_t kLevelOfConnections = 2;
 /// Connections lost without a request done in between, until the session is given up.
 constexpr std::uint16_t kLossesInRowMax = 6;
 /// Logins that fail, until another connection, if there is one, takes over.
@@ -49,9 +48,10 @@ bool Session::may_reinstate(const Connection& conn) const noexcept {
 }
 
 /// One connection cannot go on. Below level 2 that is the session's end.
-void Session::lose_connection(Connection& conn, Instant now, LossReason reason) noexcept {
+void Session::lose_connection(Connection& conn, Instant now, LossReason reason,
+                              std::optional<RecoveryTimes> announced) noexcept {
     if (!may_reinstate(conn)) return lose(now, reason);
-    on_connection_lost(conn, now, reason, std::nullopt);
+    on_connection_lost(conn, now, reason, announced);
     conn.is_leaving = true;
     order(conn, OrderKind::Reset);
 }
@@ -66,9 +66,7 @@ void Session::on_drop_announced(Cid cid, Instant now, RecoveryTimes times) noexc
         time2wait_ = times.wait;
         return lose(now, LossReason::AsyncDrop);
     }
-    on_connection_lost(conn, now, LossReason::AsyncDrop, times);
-    conn.is_leaving = true;
-    order(conn, OrderKind::Reset);
+    lose_connection(conn, now, LossReason::AsyncDrop, times);
 }
 
 void Session::on_connection_lost(Connection& conn, Instant now, LossReason reason,

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "base/assert.h"
 #include "base/time.h"
 #include "initiator/pdu/types.h"
 
@@ -14,6 +15,9 @@ namespace holdfast::initiator {
 
 /// A connection that could not be added is tried again after this.
 inline constexpr Duration kAddAgain = Duration::from_s(10);
+
+/// The level at which a connection is not the session.
+inline constexpr std::uint8_t kLevelOfConnections = 2;
 
 /// How far a lost connection is.
 enum class Comeback : std::uint8_t {
@@ -42,6 +46,13 @@ struct Reinstatement {
     Instant at = Instant::never();            ///< Waiting: login. Else: reassignments again.
     Instant retain_until = Instant::never();  ///< The target forgets the commands then.
     Instant answer_by = Instant::never();     ///< To the logout, or to a TASK REASSIGN.
+
+    /// One TASK REASSIGN fewer is out; those that are left must be answered by `next_by`.
+    void end_asked(Instant next_by) noexcept {
+        HF_ASSERT(asked > 0);
+        --asked;
+        answer_by = asked == 0 ? Instant::never() : next_by;
+    }
 };
 
 }  // namespace holdfast::initiator

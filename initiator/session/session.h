@@ -235,7 +235,8 @@ private:
     [[nodiscard]] bool is_any_working() const noexcept;
     [[nodiscard]] bool has_unsettled() const noexcept;
     [[nodiscard]] bool may_reinstate(const Connection& conn) const noexcept;
-    void lose_connection(Connection& conn, Instant now, LossReason reason) noexcept;
+    void lose_connection(Connection& conn, Instant now, LossReason reason,
+                         std::optional<RecoveryTimes> announced = {}) noexcept;
     void on_drop_announced(Cid cid, Instant now, RecoveryTimes times) noexcept;
     void on_connection_lost(Connection& conn, Instant now, LossReason reason,
                             std::optional<RecoveryTimes> announced) noexcept;

@@ -63,13 +63,7 @@ std::uint64_t mixed(std::uint64_t seed, std::uint64_t hash) {
     return SplitMix64{seed ^ (hash * 0x100000001b3ULL)}.next();
 }
 
-void live_one(Worker& worker, std::uint64_t seed, bool is_twice) {
-    worker.seed = seed;
-    tap().coverage = &worker.coverage;
-    auto verdict = World{seed, false}.live();
-    if (is_twice && World{seed, false}.live().hash != verdict.hash) {
-        verdict.failure = "the same seed, another life";
-    }
+void keep(Worker& worker, std::uint64_t seed, const Verdict& verdict) {
     worker.requests += verdict.requests;
     worker.sessions += verdict.sessions;
     worker.late_executions += verdict.late_executions;
@@ -78,9 +72,23 @@ void live_one(Worker& worker, std::uint64_t seed, bool is_twice) {
     worker.lived_s += static_cast<double>(verdict.lived) / 1e6;
     ++worker.lives;
     if (verdict.failure.empty()) return;
-    verdict.failure.resize(std::min(verdict.failure.size(), worker.failure.size() - 1));
-    std::ranges::copy(verdict.failure, worker.failure.begin());
+    const std::size_t fits = std::min(verdict.failure.size(), worker.failure.size() - 1);
+    std::ranges::copy(verdict.failure.substr(0, fits), worker.failure.begin());
     worker.has_failed = true;
+}
+
+void begin_life(Worker& worker, std::uint64_t seed) {
+    worker.seed = seed;
+    tap().coverage = &worker.coverage;
+}
+
+void live_one(Worker& worker, std::uint64_t seed, bool is_twice) {
+    begin_life(worker, seed);
+    auto verdict = World{seed, false}.live();
+    if (is_twice && World{seed, false}.live().hash != verdict.hash) {
+        verdict.failure = "the same seed, another life";
+    }
+    keep(worker, seed, verdict);
 }
 
 [[noreturn]] void work(Board& board, Worker& worker, const SoakPlan& plan) {
@@ -179,21 +187,10 @@ SoakResult soak(const SoakPlan& plan) {
 SoakResult live_here(std::uint64_t seed, bool is_traced) {
     const auto start = Clock::now();
     const auto worker = std::make_unique<Worker>();
-    worker->seed = seed;
-    tap().coverage = &worker->coverage;
-    const auto verdict = World{seed, is_traced}.live();
-    worker->lives = 1;
-    worker->requests = verdict.requests;
-    worker->sessions = verdict.sessions;
-    worker->late_executions = verdict.late_executions;
-    worker->taken_over = verdict.taken_over;
-    worker->hash = mixed(seed, verdict.hash);
-    worker->lived_s = static_cast<double>(verdict.lived) / 1e6;
+    begin_life(*worker, seed);
+    keep(*worker, seed, World{seed, is_traced}.live());
     SoakResult result;
     add_up(*worker, result);
-    result.has_failed = !verdict.failure.empty();
-    result.failed_seed = seed;
-    result.failure = verdict.failure;
     result.took_s = seconds_since(start);
     return result;
 }
