@@ -268,10 +268,14 @@ Instant Session::next_wake() const noexcept {
 }
 
 /// Our own host was so late: the target gets as much time again.
+/// One pause is told of twice, by the wake-up that came late and by what was sent late: it counts
+/// once.
 void Session::grant(Instant now, Duration late) noexcept {
     if (late < kLatenessOrdinary || granted_ >= kGraceMax) return;
     if (is_sabotaged(Sabotage::IgnoreLateness)) return;
-    const Duration grace = std::min(late, kGraceMax - granted_);
+    const Duration fresh = std::min(late, std::max(now - granted_at_, Duration{}));
+    const Duration grace = std::min(fresh, kGraceMax - granted_);
+    granted_at_ = now;
     granted_ = granted_ + grace;
     lenient_until_ = std::max(lenient_until_, now + grace);
 }

@@ -280,7 +280,9 @@ private:
     [[nodiscard]] bool put_control(Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool put_login(Connection& conn) noexcept;
     [[nodiscard]] bool put_data_out(Connection& conn) noexcept;
+    [[nodiscard]] bool put_read(Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool put_command(Connection& conn, Instant now) noexcept;
+    void begin_command(Connection& conn, Task& task, Instant now) noexcept;
     [[nodiscard]] bool may_send(const Connection& conn, const Task& task) const noexcept;
     static void reset_progress(Task& task) noexcept;
     void write_command(Connection& conn, Task& task) noexcept;
@@ -388,6 +390,7 @@ private:
     /// gets as much time again. Input ends the grace's account.
     Instant lenient_until_{};
     Duration granted_{};
+    Instant granted_at_{};
 };
 
 }  // namespace holdfast::initiator

@@ -123,6 +123,7 @@ bool ModelTarget::check_numbers(Conn& conn, const Pdu& pdu) {
     if (is_after(ack, conn.stat_sn)) complain("ExpStatSN is ahead of what was sent");
     if (is_after(conn.last_ack, ack)) complain("ExpStatSN went back");
     conn.last_ack = ack;
+    conn.is_unheard_of = false;
     forget_acknowledged(conn);
     if (pdu.opcode() == kDataOut || pdu.opcode() == kSnack) return true;
     const bool is_alone = !conn.session->is_split;
@@ -176,6 +177,7 @@ void ModelTarget::on_login(int id, const Pdu& pdu) {
     conn.cid = static_cast<std::uint16_t>(pdu.get(20, 2));
     if (const int old = holder_of(*conn.session, conn.cid); old != 0 && old != id) {
         log_out_for_recovery(*conn.session, old, conn.lost_ack);
+        conn.is_unheard_of = true;
     }
     conn.is_full = true;
     conn.last_ack = conn.stat_sn;

@@ -1,6 +1,7 @@
 // NOP, Async Message, Reject, Logout, and the numbers that every PDU carries.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 
 #include "tests/initiator/session/peer.h"
@@ -265,6 +266,25 @@ TEST(Nop, AHostThatSendsLateIsNotADeadTarget) {
     EXPECT_EQ(peer.engine().phase(), SessionPhase::Ready);
     peer.live(Duration::from_s(2));
     EXPECT_TRUE(peer.was_noticed(NoticeKind::NopTimeout));
+}
+
+// Goal: a pause that shows twice, in a late wake-up and in a late sending, uses up the grace once.
+// Rows: NOP-08
+TEST(Nop, APauseCountsOnce) {
+    Peer peer;
+    peer.attach();
+    peer.advance(Duration::from_s(5));
+    std::array<std::span<const std::byte>, Engine::kTxSpansMax> room;
+    const auto spans = peer.engine().tx_spans(ConnIndex{0}, peer.now(), room);
+    ASSERT_EQ(spans.size(), 1U);
+    const Duration pause = Duration::from_s(14);
+    peer.engine().tx_sent(ConnIndex{0}, peer.now() + pause, spans[0].size());
+    peer.advance(pause, pause);
+    peer.live(Duration::from_s(20));
+    const auto& seen = peer.notices();
+    const auto found = std::ranges::find(seen, NoticeKind::NopTimeout, &Notice::kind);
+    ASSERT_NE(found, seen.end());
+    EXPECT_EQ(found->b, 14'000U);
 }
 
 // Goal: a command's time that is over while the transport lets go starts no ladder: its rungs would
