@@ -71,6 +71,7 @@ struct alignas(reserve::kCarveUnitBytes) Connection {
 
     const ConnIndex index;
     OutQueue out_queue;
+    std::uint32_t overtakes = 0;      ///< Reads in a row that went in front of older work.
     std::span<std::byte> control;     ///< Payload of PDUs that are not Data-In.
     std::span<std::byte> login_text;  ///< Of the login request that is out.
     Framer framer;

@@ -1,5 +1,7 @@
-// Session: PDUs out. Written when there is room, in this order: control, data that the target waits
-// for, new commands (conformance R2T-10, NOP-08; design, invariant 3).
+// Session: PDUs out. Written when there is room, in this order: control, reads, data that the
+// target waits for, other commands (conformance R2T-10, NOP-08; design, invariant 3). Somebody
+// waits for a read, a page fault above all, and it costs one header; so it need not wait behind the
+// data of a burst of writes. It may only overtake so often that they are not kept waiting for long.
 #include <algorithm>
 #include <array>
 
@@ -12,8 +14,10 @@ namespace holdfast::initiator {
 namespace {
 
 /// What is gathered into one send, bytes: enough for full speed on long links, little enough that
-/// an answer to a ping never waits long behind it.
-constexpr std::size_t kGatherBytesMax = 512 * 1024;
+/// an answer to a ping, or a read, never waits long behind it.
+constexpr std::size_t kGatherBytesMax = 128 * 1024;
+/// Reads in a row that may overtake older data and commands.
+constexpr std::uint32_t kOvertakesMax = 32;
 /// Data segments that are not the last of a sequence end on a word. RFC 7143 section 11.7.7.
 constexpr std::uint32_t kWordMask = ~3U;
 /// The data-out of WRITE SAME: one block.
@@ -58,8 +62,8 @@ void Session::gather(Connection& conn, Instant now) noexcept {
         if (conn.state == ConnState::InLogin) {
             is_put = put_login(conn);
         } else if (conn.is_full_feature()) {
-            is_put = put_control(conn, now) || put_data_out(conn) || put_lost_command(conn, now) ||
-                     put_command(conn, now);
+            is_put = put_control(conn, now) || put_read(conn, now) || put_data_out(conn) ||
+                     put_lost_command(conn, now) || put_command(conn, now);
         }
         if (!is_put) return;
         recorder_.on_sent(conn.index.raw(), conn.ring.newest_header(), conn.digests);
@@ -154,6 +158,7 @@ bool Session::put_data_out(Connection& conn) noexcept {
                                                      .buffer_offset = sequence.offset,
                                                      .data_bytes = bytes});
         ++task->loans;
+        conn.overtakes = 0;
         conn.ring.push(conn.digests, task->out.subspan(sequence.offset, bytes), task->index);
         sequence.data_sn = sequence.data_sn.next();
         sequence.offset += bytes;
@@ -181,7 +186,26 @@ bool Session::put_command(Connection& conn, Instant now) noexcept {
     const auto is_its = [&](const Task& waiting) { return waiting.conn == conn.index.raw(); };
     const auto found = std::ranges::find_if(tasks_.ready, is_its);
     if (found == tasks_.ready.end() || !may_send(conn, *found)) return false;
-    Task& task = *found;
+    conn.overtakes = 0;
+    begin_command(conn, *found, now);
+    return true;
+}
+
+bool Session::put_read(Connection& conn, Instant now) noexcept {
+    // Lost commands fill holes in the order of commands: nothing goes in front of them.
+    if (conn.overtakes >= kOvertakesMax || conn.reinstatement.unsettled > 0) return false;
+    const auto is_its = [&](const Task& waiting) {
+        return waiting.conn == conn.index.raw() && !tasks_.is_probe(waiting) &&
+               waiting.request.kind == RequestKind::Read && waiting.part == TaskPart::Main;
+    };
+    const auto found = std::ranges::find_if(tasks_.ready, is_its);
+    if (found == tasks_.ready.end() || !may_send(conn, *found)) return false;
+    ++conn.overtakes;
+    begin_command(conn, *found, now);
+    return true;
+}
+
+void Session::begin_command(Connection& conn, Task& task, Instant now) noexcept {
     prepare(task);
     task.is_patient = is_patient(task);
     task.timed_out = false;
@@ -191,7 +215,6 @@ bool Session::put_command(Connection& conn, Instant now) noexcept {
     reset_progress(task);
     tasks_.set_state(task, TaskState::Sent);
     write_command(conn, task);
-    return true;
 }
 
 /// Nothing of the command's data has moved.
@@ -207,7 +230,8 @@ void Session::reset_progress(Task& task) noexcept {
 
 /// The command with the data that may go with it, unasked.
 void Session::write_command(Connection& conn, Task& task) noexcept {
-    HF_ASSERT(task.state == TaskState::Sent && conn.out_queue.empty());
+    HF_ASSERT(task.state == TaskState::Sent);
+    HF_ASSERT(task.direction == DataDirection::Read || conn.out_queue.empty());
     const std::uint32_t total = task.transfer_bytes;
     std::uint32_t immediate = 0;
     std::uint32_t unsolicited = 0;

@@ -147,6 +147,36 @@ TEST(Writes, DataBeforeNewCommands) {
     for (int i = 1; i < 8; ++i) peer.expect(sim::kCommand);
 }
 
+// Goal: a read waits neither for the data of older writes nor for their commands.
+TEST(Writes, AReadGoesFirst) {
+    Peer peer{options_with({.initial_r2t = true, .immediate_data = true})};
+    peer.attach();
+    peer.submit(0, RequestKind::Write, 0, 64);
+    const Pdu big = peer.expect(sim::kCommand);
+    peer.send(peer.r2t(big, 8192, 64 * 512 - 8192, 0));
+    peer.submit(1, RequestKind::Write, 64, 1);
+    peer.submit(2, RequestKind::Read, 100, 1);
+    const Pdu read = peer.expect(sim::kCommand);
+    EXPECT_EQ(read.cdb(0), 0x88);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(peer.expect(sim::kDataOut).itt(), big.itt());
+    EXPECT_EQ(peer.expect(sim::kCommand).cdb(0), 0x8a);
+}
+
+// Goal: reads that never end do not keep a write waiting: 32 may overtake it, then it goes.
+// Rows: R2T-10
+TEST(Writes, ReadsDoNotStarveThem) {
+    Peer::Options options = options_with({.initial_r2t = true, .immediate_data = true});
+    options.limits.depth = 48;
+    Peer peer{options};
+    peer.attach();
+    peer.submit(0, RequestKind::Write, 0, 64);
+    const Pdu big = peer.expect(sim::kCommand);
+    peer.send(peer.r2t(big, 8192, 64 * 512 - 8192, 0));
+    for (std::uint16_t tag = 1; tag < 40; ++tag) peer.submit(tag, RequestKind::Read, tag * 8, 1);
+    for (int i = 0; i < 32; ++i) EXPECT_EQ(peer.expect(sim::kCommand).cdb(0), 0x88);
+    EXPECT_EQ(peer.expect(sim::kDataOut).itt(), big.itt());
+}
+
 // Goal: an answer that comes before all data was asked for, or sent, ends the sending; the slot
 // lives on.
 // Rows: R2T-11
