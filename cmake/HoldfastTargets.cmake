@@ -70,7 +70,7 @@ target_compile_options(holdfast_product_flags INTERFACE -fno-exceptions -fno-rtt
 
 # Precompiled headers, one for each set of flags: they halve the time to compile. They also hide an
 # include that is missing, and make g++ see overflows in std::string that are not there, so that only
-# the quick build uses them.
+# the quick build and the sanitizers' use them.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(holdfast_pch_options -fpch-preprocess)  # For ccache.
 else()
