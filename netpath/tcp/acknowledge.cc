@@ -31,7 +31,9 @@ void Connection::on_ack(Instant now, const wire::TcpHeader& header,
 }
 
 void Connection::update_window(const wire::TcpHeader& header, AckNews& news) noexcept {
-    const bool is_newer = snd_.wl1.precedes(header.seq) ||
+    // What acknowledges more is newer even when it is a retransmission of the peer's, which WL1
+    // alone would not see: its window must not be that of an older ACK, counted from the newer one.
+    const bool is_newer = snd_.una.precedes(header.ack) || snd_.wl1.precedes(header.seq) ||
                           (snd_.wl1 == header.seq && snd_.wl2.precedes_or_is(header.ack));
     if (!is_newer) return;
     const std::uint32_t window = std::uint32_t{header.window} << snd_.shift;

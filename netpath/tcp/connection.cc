@@ -99,6 +99,8 @@ void Connection::end(EndReason reason) noexcept {
     sent_.clear();
     snd_.syn_due = false;
     rcv_.ack_due = AckDue::None;
+    // RFC 9293 section 3.10.7.4: what a RST finds in the queues is flushed.
+    if (reason != EndReason::Closed) receive_.start(rcv_.nxt);
     report(Fact::Kind::Ended, reason);
 }
 

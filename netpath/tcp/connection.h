@@ -82,7 +82,9 @@ struct Fact {
     enum class Kind : std::uint8_t {
         Up,
         PeerClosed,  ///< Nothing more will come than what can be read now.
-        Ended,       ///< With `reason`. Nothing on loan is read any more.
+        /// With `reason`. Nothing on loan is read any more; what was received can be read only
+        /// after Closed.
+        Ended,
     };
     Kind kind = Kind::Up;
     EndReason reason = EndReason::Closed;

@@ -20,7 +20,7 @@ public:
     static constexpr std::uint32_t kLeastV6 = 1280;
     static constexpr std::uint32_t kLeastV4 = 576;
     static constexpr std::uint32_t kBaseV4 = 1064;  ///< 1024 of payload: RFC 4821 section 7.2.
-    static constexpr unsigned kTimeoutsForBlackHole = 2;
+    static constexpr unsigned kTimeoutsForBlackHole = 3;
     static constexpr unsigned kFailuresMax = 3;         ///< Of one size, before it is given up.
     static constexpr std::uint32_t kSmallestStep = 16;  ///< The search ends at so few bytes.
     static constexpr Duration kRaiseAfter = Duration::from_s(600);  ///< RFC 8201 section 4.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "netpath/tcp/sabotage.h"
 
 namespace holdfast::netpath::tcp {
 
@@ -81,6 +82,7 @@ std::optional<FrameId> ReceiveQueue::poll_returned() noexcept {
     piece.following = std::exchange(free_, index);
     HF_ASSERT(used_ > 0);
     --used_;
+    if (is_sabotaged(Sabotage::LeakFrame) && piece.frame % 32 == 7) return {};
     return piece.frame;
 }
 
@@ -145,7 +147,7 @@ Placed ReceiveQueue::insert(const Arrival& arrival) noexcept {
         if (end_of(rest).precedes_or_is(next_)) return placed;
         drop_front(rest, next_);
     }
-    if (rest.seq == next_) {
+    if (rest.seq == next_ || is_sabotaged(Sabotage::IgnoreGap)) {
         insert_in_order(rest, placed);
     } else {
         placed.is_early = true;

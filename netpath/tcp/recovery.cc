@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "netpath/tcp/connection.h"
+#include "netpath/tcp/sabotage.h"
 
 namespace holdfast::netpath::tcp {
 
@@ -78,6 +79,8 @@ void Connection::detect_by_time(Instant now) noexcept {
 
 /// RFC 5681 section 2 says what a duplicate is; RFC 6582 section 3.2 what follows.
 void Connection::count_duplicate(Instant now, const AckNews& news) noexcept {
+    // After a time-out duplicates answer what was sent before it.
+    if (loss_.phase == Phase::Loss) return;
     std::uint64_t delivered = news.delivered_bytes;
     if (news.acked_bytes > 0) {
         const auto gone = static_cast<std::uint32_t>(
@@ -87,10 +90,11 @@ void Connection::count_duplicate(Instant now, const AckNews& news) noexcept {
         if (loss_.phase == Phase::Recovery) on_partial_ack();
     } else if (!sent_.empty() && !news.has_payload && !news.moved_window) {
         // More duplicates than segments are out would be somebody's invention.
-        if (loss_.duplicate_acks + 1 < sent_.size()) ++loss_.duplicate_acks;
-        delivered += snd_.mss;
-        const bool is_due = loss_.duplicate_acks >= Rack::kDupThresh ||
-                            (loss_.duplicate_acks + 1 == sent_.size() && sent_.size() > 3);
+        if (loss_.duplicate_acks + 1 < sent_.size()) {
+            ++loss_.duplicate_acks;
+            delivered += snd_.mss;
+        }
+        const bool is_due = loss_.duplicate_acks >= Rack::kDupThresh;
         if (is_due && !is_recovering() && !loss_.was_ever) {
             if (sent_.front().state == SentState::InFlight) sent_.mark_lost(sent_.front());
             enter_recovery(now);
@@ -154,7 +158,8 @@ void Connection::judge_spurious_timeout(const AckNews& news) noexcept {
     } else if (news.acked_bytes == 0 && !news.sacked_more && !news.dsack && news.has_payload) {
         return;  // The peer's own data, not an answer.
     } else {
-        loss_.may_be_spurious = false;  // (2a), (3a)
+        loss_.may_be_spurious = false;             // (2a), (3a)
+        if (has_sent_new) loss_.front_due = true;  // (3a) lets three segments be out.
     }
 }
 
@@ -164,7 +169,7 @@ void Connection::undo() noexcept {
     ++counters_.undone;
     for (std::uint32_t i = sent_.first_lost(); i < sent_.size(); ++i) {
         SentSegment& segment = sent_.at(i);
-        if (segment.state == SentState::Lost && !segment.was_resent()) sent_.mark_not_lost(segment);
+        if (segment.state == SentState::Lost) sent_.mark_not_lost(segment);
     }
     loss_.phase = Phase::Open;
     loss_.may_be_spurious = false;
@@ -182,6 +187,7 @@ void Connection::grow_window(Instant now, const AckNews& news) noexcept {
 }
 
 void Connection::on_rto(Instant now) noexcept {
+    if (is_sabotaged(Sabotage::ForgetResend)) return;
     ++counters_.timeouts;
     if (state_ == State::SynSent || state_ == State::SynReceived) return on_syn_timeout(now);
     if (sent_.empty()) return;
@@ -198,8 +204,8 @@ void Connection::on_rto(Instant now) noexcept {
     mark_losses_on_timeout(now);
     if (snd_.wnd > 0) {
         const std::uint32_t packet = payload_of(sent_.front()) + header_bytes();
-        cubic_.on_timeout(flight, is_first);
         if (path_mtu_.on_timeout(packet)) on_mtu_reduced(now);
+        cubic_.on_timeout(flight, is_first);
         loss_.phase = Phase::Loss;
         loss_.may_be_spurious = is_first;
         loss_.can_undo = is_first;

@@ -5,9 +5,10 @@
 ///   1. input() each received frame of ours; a frame that is Kept stays with the stream;
 ///   2. wake(now) when next_wake() has come;
 ///   3. poll_fact(), rx_front() and rx_taken(), try_send(), poll_returned_piece();
-///   4. output() into free transmit frames until it gives 0; a frame is free again as soon as the
+///   4. poll_returned_frame() until empty: those go back to the NIC's fill ring, and the window
+///      that step 5 advertises counts them as free;
+///   5. output() into free transmit frames until it gives 0; a frame is free again as soon as the
 ///      NIC has read it, because retransmission reads from the sender's own buffers;
-///   5. poll_returned_frame() until empty: those go back to the NIC's fill ring;
 ///   6. sleep until next_wake() or a frame.
 ///
 /// Pure. Thread: one. Limits: as for Connection.

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "netpath/tcp/connection.h"
+#include "netpath/tcp/sabotage.h"
 
 namespace holdfast::netpath::tcp {
 
@@ -112,6 +113,7 @@ Seq Connection::window_edge() const noexcept {
     const std::uint32_t largest = std::uint32_t{0xffff} << rcv_.shift;
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(window, largest));
     const Seq edge = rcv_.nxt.plus(most);
+    if (is_sabotaged(Sabotage::ShrinkWindow)) return edge;
     const std::uint32_t step = std::min(own_mss(), options_.window_bytes_max / 2);
     return ahead_bytes(rcv_.edge, edge) >= step ? edge : rcv_.edge;
 }
@@ -143,6 +145,7 @@ std::uint32_t Connection::unsent_bytes() const noexcept {
 }
 
 std::uint32_t Connection::usable_window() const noexcept {
+    if (is_sabotaged(Sabotage::IgnoreWindow)) return SendBuffer::kBytesMax;
     return ahead_bytes(snd_.nxt, snd_.una.plus(snd_.wnd));
 }
 
@@ -257,13 +260,11 @@ Outgoing Connection::resend(Instant now, SentSegment& segment) noexcept {
     const std::uint32_t left = payload_of(segment) - offset;
     const std::uint32_t bytes = std::min(left, snd_.mss);
     Outgoing out = make(now, segment.begin.plus(offset), bytes);
+    if (is_sabotaged(Sabotage::WrongPlace)) out.payload_begin = segment.begin;
     const bool is_whole = bytes == left;
-    if (is_whole && segment.end() == snd_.nxt && unsent_bytes() == 0)
-        out.header.flags |= wire::kPsh;
-    if (is_whole && payload_of(segment) != segment.bytes) {
-        out.header.flags |= wire::kFin;
-        if (bytes == 0) out.header.flags &= static_cast<std::uint8_t>(~wire::kPsh);
-    }
+    const bool is_last = segment.begin.plus(offset + bytes) == send_.end();
+    if (bytes > 0 && is_last) out.header.flags |= wire::kPsh;
+    if (is_whole && payload_of(segment) != segment.bytes) out.header.flags |= wire::kFin;
     if (is_whole) {
         sent_.mark_resent(now, segment);
     } else {
@@ -313,6 +314,7 @@ void Connection::on_transmitted(Instant now, std::uint32_t bytes, bool is_resend
 /// Nothing is on the way that an ACK could answer, and the window lets nothing useful out.
 void Connection::judge_persist(Instant now) noexcept {
     if (snd_.is_probing_window || snd_.persist_fires) return;
+    if (is_sabotaged(Sabotage::ForgetPersist)) return;
     const bool is_stuck = sent_.empty() && unsent_bytes() > 0 && new_segment_bytes() == 0;
     if (!is_stuck) {
         due_.persist = Instant::never();

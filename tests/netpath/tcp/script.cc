@@ -206,6 +206,7 @@ private:
     // Time.
     [[nodiscard]] Instant now() const { return Instant::from_ns(now_); }
     void drain() {
+        endpoint_->settle();
         while (true) {
             const Bytes frame = endpoint_->output(now(), has_tx_frames_);
             if (frame.empty()) break;
