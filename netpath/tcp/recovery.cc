@@ -203,7 +203,8 @@ void Connection::on_rto(Instant now) noexcept {
     const std::uint64_t flight = snd_.nxt.since(snd_.una);
     mark_losses_on_timeout(now);
     if (snd_.wnd > 0) {
-        const std::uint32_t packet = payload_of(sent_.front()) + header_bytes();
+        // As it was sent last: one that is longer than the path was believed to be goes in parts.
+        const std::uint32_t packet = std::min(payload_of(sent_.front()), snd_.mss) + header_bytes();
         if (path_mtu_.on_timeout(packet)) on_mtu_reduced(now);
         cubic_.on_timeout(flight, is_first);
         loss_.phase = Phase::Loss;

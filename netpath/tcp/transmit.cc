@@ -256,6 +256,7 @@ std::optional<Outgoing> Connection::output_lost(Instant now) noexcept {
 /// The whole segment, or as much of what is left of it as the path carries.
 Outgoing Connection::resend(Instant now, SentSegment& segment) noexcept {
     HF_ASSERT(segment.state == SentState::Lost);
+    segment.is_mtu_probe = false;  // Its ACK will not tell which size has arrived.
     const std::uint32_t offset = segment.resent_bytes;
     const std::uint32_t left = payload_of(segment) - offset;
     const std::uint32_t bytes = std::min(left, snd_.mss);

@@ -52,7 +52,7 @@ void Peer::receive_syn(const Packet& packet) {
 
 void Peer::receive_ack(Micros now, const Packet& packet) {
     const std::uint64_t ack = place_of(packet.ack, isn_ + 1, acked_);
-    if (is_ahead(ack, sent_most_ + (fin_sent_ ? 1 : 0)))
+    if (is_ahead(ack, sent_most_ + (fin_sent_once_ ? 1 : 0)))
         return complain("an ACK of what was not sent");
     if (is_ahead(acked_, ack)) return;
     their_edge_ = std::max(their_edge_, ack + (std::uint64_t{packet.window} << their_shift_));
@@ -61,7 +61,8 @@ void Peer::receive_ack(Micros now, const Packet& packet) {
     acked_ = std::min(ack, manners_.bytes_to_send);
     sent_ = std::max(sent_, acked_);
     resends_ = 0;
-    resend_at_ = acked_ < sent_ ? now + manners_.resend_after : kNever;
+    const bool is_waiting = acked_ < sent_ || (fin_sent_ && !fin_acked_);
+    resend_at_ = is_waiting ? now + manners_.resend_after : kNever;
 }
 
 void Peer::note_block(std::uint64_t begin, std::uint64_t end) {
@@ -212,7 +213,7 @@ std::optional<Packet> Peer::send_data(Micros now) {
     Packet packet = make(now, sent_, 0);
     packet.flags |= kFin;
     packet.sacks.clear();
-    fin_sent_ = true;
+    fin_sent_ = fin_sent_once_ = true;
     resend_at_ = now + manners_.resend_after;
     return packet;
 }

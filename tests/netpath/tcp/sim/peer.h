@@ -102,6 +102,7 @@ private:
     std::uint16_t their_mss_ = 536;
     bool fin_acked_ = false;
     bool fin_sent_ = false;
+    bool fin_sent_once_ = false;
     Micros resend_at_ = kNever;
     int resends_ = 0;
 };

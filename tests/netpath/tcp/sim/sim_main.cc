@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <span>
 #include <string>
 
 #include "netpath/tcp/sabotage.h"
@@ -44,7 +45,7 @@ struct Life {
 
 class World {
 public:
-    explicit World(std::uint64_t seed) : random_(seed) {
+    World(std::uint64_t seed, bool is_traced) : random_(seed), is_traced_(is_traced) {
         config_.ends.is_v6 = random_.one_in(4);
         config_.limits = {.records = 32, .sent = 256, .rx_frames = 64};
         config_.options.timestamps = random_.one_in(2);
@@ -124,10 +125,18 @@ private:
         to.emplace(arrive_at(), std::move(frame));
     }
 
+    void tell(const char* arrow, const Packet& packet) const {
+        if (!is_traced_) return;
+        std::printf("%9.6f %s flags %02x seq %u bytes %zu ack %u window %u sacks %zu\n",
+                    static_cast<double>(now_) / 1e6, arrow, packet.flags, packet.seq,
+                    packet.payload.size(), packet.ack, packet.window, packet.sacks.size());
+    }
+
     void check_sent(const Bytes& frame) {
         const Decoded decoded = frame_from_us(config_.ends, frame);
         if (!decoded.packet) return fail("a wrong frame: " + decoded.complaint);
         const Packet& packet = *decoded.packet;
+        tell("->", packet);
         for (const std::uint8_t byte : frame) life_.hash = life_.hash * 1'099'511'628'211U + byte;
         if (packet.has(kSyn)) {
             shift_ = packet.window_shift.value_or(0);
@@ -155,6 +164,7 @@ private:
             carry(to_peer_, std::move(frame));
         }
         while (const auto packet = peer_->send(now_)) {
+            tell("<-", *packet);
             if (packet->has(kSyn)) is_scaled_ = packet->window_shift.has_value();
             carry(to_us_, frame_from_peer(config_.ends, *packet));
         }
@@ -235,6 +245,7 @@ private:
     }
 
     SplitMix64 random_;
+    bool is_traced_;
     EndpointConfig config_;
     Network network_;
     Life life_;
@@ -260,25 +271,33 @@ struct Arguments {
     std::uint64_t seeds = 100;
     int sabotage = 0;
     bool expects_failure = false;
+    bool is_traced = false;
 };
 
-Arguments parse(int count, char** words) {
+Arguments parse(std::span<char*> words) {
     Arguments arguments;
-    for (int i = 1; i < count; ++i) {
+    for (std::size_t i = 1; i < words.size(); ++i) {
         const std::string word = words[i];
-        const auto number = [&] {
-            return std::strtoull(i + 1 < count ? words[++i] : "", nullptr, 10);
+        const auto number = [&]() -> std::uint64_t {
+            return ++i < words.size() ? std::strtoull(words[i], nullptr, 10) : 0;
         };
-        if (word == "--seeds")
+        if (word == "--seeds") {
             arguments.seeds = number();
-        else if (word == "--first")
+        } else if (word == "--first") {
             arguments.first = number();
-        else if (word == "--sabotage")
+        } else if (word == "--sabotage") {
             arguments.sabotage = static_cast<int>(number());
-        else if (word == "--expect-failure")
+        } else if (word == "--expect-failure") {
             arguments.expects_failure = true;
-        else
+        } else if (word == "--trace") {
+            arguments.is_traced = true;
+        } else {
+            std::fputs(
+                "usage: tcp_sim [--seeds N] [--first S] [--trace] [--sabotage K] "
+                "[--expect-failure]\n",
+                stderr);
             std::exit(2);
+        }
     }
     return arguments;
 }
@@ -288,13 +307,13 @@ Arguments parse(int count, char** words) {
 
 int main(int count, char** words) {
     using namespace holdfast;
-    const tcp_test::Arguments arguments = tcp_test::parse(count, words);
+    const tcp_test::Arguments arguments = tcp_test::parse({words, static_cast<std::size_t>(count)});
     netpath::tcp::planted_sabotage = static_cast<netpath::tcp::Sabotage>(arguments.sabotage);
     std::uint64_t packets = 0;
     std::uint64_t hash = 0;
     for (std::uint64_t i = 0; i < arguments.seeds; ++i) {
         const std::uint64_t seed = arguments.first + i;
-        const tcp_test::Life life = tcp_test::World{seed}.live();
+        const tcp_test::Life life = tcp_test::World{seed, arguments.is_traced}.live();
         packets += life.packets;
         hash ^= life.hash + seed;
         if (life.failure.empty()) continue;
