@@ -272,6 +272,8 @@ bool Connection::take_text(Instant now, const wire::TcpHeader& header, Arrival a
         rcv_.ack_due = AckDue::Now;
         return false;
     }
+    // Nor has anything come from behind it: a peer that says so is wrong somewhere.
+    if (end.precedes(receive_.furthest())) is_fin_inside = false;
     if (is_fin_inside) rcv_.peer_fin = end;
     bool is_kept = false;
     if (!arrival.payload.empty()) {

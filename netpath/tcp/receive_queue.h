@@ -74,6 +74,10 @@ public:
     [[nodiscard]] std::uint64_t window_bytes(std::uint32_t unit) const noexcept;
     [[nodiscard]] std::uint32_t held_frames() const noexcept { return used_; }
     [[nodiscard]] bool has_early() const noexcept { return !intervals_.empty(); }
+    /// Behind the last byte that is here, early ones counted.
+    [[nodiscard]] Seq furthest() const noexcept {
+        return intervals_.empty() ? next_ : intervals_[intervals_.size() - 1].end;
+    }
     /// Blocks for the SACK option, the one that changed last in front: RFC 2018 section 4.
     void list_early(FixedVector<SackBlock, wire::TcpOptions::kSacksMax>& out,
                     std::size_t most) const noexcept;
