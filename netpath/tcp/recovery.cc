@@ -285,18 +285,18 @@ void Connection::judge_tail_probe(const AckNews& news) noexcept {
     if (!tail_probe_.end || snd_.una.precedes(*tail_probe_.end)) return;
     const bool is_idle_duplicate =
         news.acked_bytes == 0 && !news.has_payload && !news.sacked_more && !news.moved_window;
-    if (!tail_probe_.is_resend || (news.dsack && news.dsack->end == *tail_probe_.end)) {
-        tail_probe_ = {};
-    } else if (tail_probe_.end->precedes(snd_.una)) {
-        // One copy arrived, so the other one was lost: the probe has hidden a loss.
-        tail_probe_ = {};
-        if (is_recovering()) return;
-        cubic_.on_loss(snd_.nxt.since(snd_.una));
-        cubic_.on_recovered();
-        cubic_.forget_undo();
-    } else if (is_idle_duplicate) {
-        tail_probe_ = {};
+    const bool is_innocent =
+        !tail_probe_.is_resend || (news.dsack && news.dsack->end == *tail_probe_.end);
+    if (is_innocent || !tail_probe_.end->precedes(snd_.una)) {
+        if (is_innocent || is_idle_duplicate) tail_probe_ = {};
+        return;
     }
+    // One copy arrived, so the other one was lost: the probe has hidden a loss.
+    tail_probe_ = {};
+    if (is_recovering()) return;
+    cubic_.on_loss(snd_.nxt.since(snd_.una));
+    cubic_.on_recovered();
+    cubic_.forget_undo();
 }
 
 }  // namespace holdfast::netpath::tcp
