@@ -63,6 +63,7 @@ protected:
 
 TEST_F(Lockdown, EachRowHoldsAfterwardsAndNotBefore) {
     // Goal: every row tells a process that is locked down from one that is not.
+    // Rows: BUG-62
     for (const char* const name :
          {"scheduling", "compact_unevictable_allowed", "huge pages off", "core dumps"}) {
         EXPECT_EQ(row_after(false, name), 1) << name;

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -91,6 +93,7 @@ TEST(ControlServer, AnswersBeforeAnythingIsAttached) {
 }
 
 // Goal: attach answers when the device is there, and the link leads to it until it goes.
+// Rows: BUG-63
 TEST(ControlServer, AttachWaitsUntilReadyAndDetachUntilGone) {
     PlayedSupervisor world;
     world.start();
@@ -272,6 +275,7 @@ TEST(ControlServer, LivingAttachmentIsAdopted) {
 }
 
 // Goal: a rude client or a mad I/O process disturbs nobody else.
+// Rows: BUG-16
 TEST(ControlServer, NonsenseFromClientsAndProcessesIsSurvived) {
     PlayedSupervisor world;
     world.start();
@@ -283,6 +287,36 @@ TEST(ControlServer, NonsenseFromClientsAndProcessesIsSurvived) {
     ASSERT_GT(::send(rude.get(), "\xff\xff\xff\xff", 4, MSG_NOSIGNAL), 0);
     rude.reset();
     EXPECT_EQ(state_of(world, "d1"), "ready");
+}
+
+// Goal: who is neither root nor control's own user may look, and change nothing. Method: a child of
+// another user asks.
+// Rows: BUG-16
+TEST(ControlServer, StrangersMayOnlyLook) {
+    if (::geteuid() != 0) GTEST_SKIP() << "becoming somebody else needs root";
+    PlayedSupervisor world;
+    world.start();
+    std::filesystem::permissions(std::filesystem::path{world.config().socket}.parent_path(),
+                                 std::filesystem::perms::all);
+    const auto code_for_stranger = [&world](const std::string& verb, const Json& arguments) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            constexpr uid_t kNobody = 65534;
+            if (::setresuid(kNobody, kNobody, kNobody) != 0) ::_exit(99);
+            const auto answer = world.ask(verb, arguments);
+            ::_exit(answer ? 0 : static_cast<int>(answer.error().code));
+        }
+        int status = 0;
+        ::waitpid(child, &status, 0);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    };
+    EXPECT_EQ(code_for_stranger("list", Json::object()), 0);
+    for (const char* verb : {"attach", "detach", "trace"}) {
+        EXPECT_EQ(code_for_stranger(verb, attach_request("d1")),
+                  static_cast<int>(ExitCode::NotPermitted))
+            << verb;
+    }
+    EXPECT_EQ(state_of(world, "d1"), "absent");
 }
 
 // Goal: two control processes never share a socket, and bad paths are told apart.

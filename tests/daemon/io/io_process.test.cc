@@ -169,6 +169,15 @@ protected:
         EXPECT_EQ(next_message(), MessageKind::Detached);
         return end();
     }
+    /// What the kernel says of the process's memory.
+    long memory_kib(const char* key) const {
+        const std::string path = "/proc/" + std::to_string(pid_) + "/status";
+        const UniqueFd fd{::open(path.c_str(), O_RDONLY)};
+        std::array<char, 4096> text{};
+        EXPECT_GT(::read(fd.get(), text.data(), text.size() - 1), 0);
+        const std::string_view all{text.data()};
+        return std::atol(all.substr(all.find(key)).substr(std::strlen(key) + 1).data());
+    }
     StatusFacts facts() { return StatusReader{shared_.area().status}.try_read().value(); }
 
     AttachSpec spec_;
@@ -246,6 +255,29 @@ TEST_F(IoProcessTest, RedirectByNameIsAskedOfControl) {
     EXPECT_EQ(detach(), kIoExitDetached);
 }
 
+// Goal: an armed process reconnects, fence and all, with the memory that it has.
+// Rows: BUG-61
+TEST_F(IoProcessTest, ArmedProcessReconnectsWithoutGrowing) {
+    if (!reserve::heap::facts().is_ours) GTEST_SKIP() << "a sanitizer owns the heap";
+    if (::geteuid() != 0) GTEST_SKIP() << "locking memory needs root";
+    const RamTarget target{
+        kPort + 5, "id=0,size=64M,cache=on", 1, {"--fault", "op=write every-commands=100 reset"}};
+    start(target, kAttachForceTier);
+    ASSERT_EQ(next_message(), MessageKind::Ready);
+    EXPECT_EQ(facts().phase, IoPhase::Armed);
+    std::vector<std::byte> data(kBlockBytes);
+    NbdClient client{path_};
+    EXPECT_EQ(client.run(nbd::Command::Write, 64, data), 0);
+    const long locked = memory_kib("VmLck");
+    const long anonymous = memory_kib("RssAnon");
+    EXPECT_EQ(client.run(nbd::Command::Write, 512, data), 0);
+    EXPECT_EQ(memory_kib("VmLck"), locked);
+    EXPECT_EQ(memory_kib("RssAnon"), anonymous);
+    EXPECT_EQ(detach(), kIoExitDetached);
+    EXPECT_GE(facts().counters.sessions_lost, 3U);
+    EXPECT_EQ(facts().counters.requests_failed, 0U);
+}
+
 // Goal: armed means fixed. With the fuse and the filter on, many requests go through, and neither
 // locked nor anonymous memory grows.
 // Method: HF_IO_REQUESTS in the environment sets how many; a million takes a minute.
@@ -259,25 +291,17 @@ TEST_F(IoProcessTest, ArmedProcessServesWithoutGrowing) {
     start(target, kAttachForceTier);
     ASSERT_EQ(next_message(), MessageKind::Ready);
     EXPECT_EQ(facts().phase, IoPhase::Armed);
-    const auto memory = [this](const char* key) {
-        const std::string path = "/proc/" + std::to_string(pid_) + "/status";
-        const UniqueFd fd{::open(path.c_str(), O_RDONLY)};
-        std::array<char, 4096> text{};
-        EXPECT_GT(::read(fd.get(), text.data(), text.size() - 1), 0);
-        const std::string_view all{text.data()};
-        return std::atol(all.substr(all.find(key)).substr(std::strlen(key) + 1).data());
-    };
     std::vector<std::byte> data(kBlockBytes);
     NbdClient client{path_};
     EXPECT_EQ(client.run(nbd::Command::Write, 512, data), 0);
-    const long locked = memory("VmLck");
-    const long anonymous = memory("RssAnon");
+    const long locked = memory_kib("VmLck");
+    const long anonymous = memory_kib("RssAnon");
     for (std::uint32_t done = 0; done < requests; done += 512)
         ASSERT_EQ(
             client.run((done / 512) % 2 == 0 ? nbd::Command::Read : nbd::Command::Write, 512, data),
             0);
-    EXPECT_EQ(memory("VmLck"), locked);
-    EXPECT_EQ(memory("RssAnon"), anonymous);
+    EXPECT_EQ(memory_kib("VmLck"), locked);
+    EXPECT_EQ(memory_kib("RssAnon"), anonymous);
     RecordProperty("locked_kib", static_cast<int>(locked));
     EXPECT_EQ(detach(), kIoExitDetached);
     EXPECT_GE(facts().counters.requests_done, requests);

@@ -47,6 +47,7 @@ TEST(UblkParams, AttributesFollowTheFacts) {
 }
 
 // Goal: the kernel's checks hold for absurd reports too: it would refuse the device otherwise.
+// Rows: BUG-05, BUG-60
 TEST(UblkParams, AbsurdReportsStayWithinTheKernelsChecks) {
     DeviceFacts facts = plain_unit(512);
     facts.physical_block_exponent = 15;

@@ -261,8 +261,8 @@ TEST(LoginDeathTest, OneRequestIsOutstanding) {
     EXPECT_DEATH(bench.send(), "RequestDue");
 }
 
-// Goal: T=1 is repeated, with empty requests, until the target follows.
-// Rows: LOG-14
+// Goal: T=1 is repeated, with empty requests, until the target follows; its answers are empty, too.
+// Rows: LOG-14, BUG-11
 TEST(Login, TransitIsRepeatedUntilFollowed) {
     LoginBench bench;
     bench.send();

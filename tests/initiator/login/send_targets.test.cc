@@ -116,7 +116,7 @@ TEST(SendTargets, UnusableAddressIsNotNoAddress) {
 }
 
 // Goal: pairs that are longer than anything legal are skipped in bounded memory.
-// Rows: DSC-11, BUG-13, NEG-02
+// Rows: DSC-11, BUG-13, BUG-17, NEG-02
 TEST(SendTargets, OverlongPairsAreSkipped) {
     for (const std::size_t length : {224U, 321U, 4096U, 65535U}) {
         const std::string name = "TargetName=iqn.2001-04.com.example:" + std::string(length, 'a');

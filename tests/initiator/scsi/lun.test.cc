@@ -43,7 +43,7 @@ TEST(Lun, FormsOfOneNumberAreOneUnit) {
 // Goal: whatever length the list claims, exactly the whole entries that arrived are read, and the
 // list knows whether there are more.
 // Method: all claims from 0 to 64 and the largest, all cuts.
-// Rows: RES-06, SEC-01
+// Rows: RES-06, SEC-01, BUG-05
 TEST(LunList, ReadsOnlyWholeEntriesThatArrived) {
     const auto three = hex("00000018 00000000 0000000000000000 0001000000000000 4102000000000000");
     for (std::uint32_t claim = 0; claim <= 65; ++claim) {

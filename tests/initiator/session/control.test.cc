@@ -536,7 +536,7 @@ TEST(Rejects, OddHeadersAreSafe) {
 // ---- Logout.
 
 // Goal: what the answers to a logout mean, and that no answer is bounded.
-// Rows: LGO-01, LGO-03, LGO-05, LGO-06, LGO-07
+// Rows: LGO-01, LGO-03, LGO-05, LGO-06, LGO-07, BUG-62
 TEST(Logout, AnswersAndSilence) {
     for (const int result : {0, 1, 2, 3, -1}) {
         Peer peer;
@@ -558,6 +558,7 @@ TEST(Logout, AnswersAndSilence) {
 }
 
 // Goal: a second stop() waits for nobody.
+// Rows: BUG-62
 TEST(Logout, SecondStopHurries) {
     Peer peer;
     peer.attach();

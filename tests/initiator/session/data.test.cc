@@ -379,6 +379,21 @@ TEST(Reads, DataInForAWriteDropsTheSession) {
     peer.expect_violation(Violation::DataInForWrite);
 }
 
+// Goal: Data-In for a command that has no buffer at all places nothing: a protocol error.
+// Rows: BUG-11, RED-10
+TEST(Reads, DataInForACommandWithoutABufferDropsTheSession) {
+    for (const std::size_t bytes : {0U, 512U}) {
+        Peer peer;
+        peer.attach();
+        peer.submit(0, RequestKind::Flush, 0, 0);
+        const Pdu command = peer.expect(sim::kCommand);
+        peer.send(peer.data_in(command, 0, some_data(bytes), 0, 0x80));
+        peer.expect_order(OrderKind::Reset);
+        EXPECT_TRUE(peer.was_noticed(NoticeKind::PeerViolation));
+        peer.expect_no_completion();
+    }
+}
+
 // Goal: without agreed order, data may come in any order and is whole at the end; an overlap is a
 // protocol error.
 // Rows: RED-07

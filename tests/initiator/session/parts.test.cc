@@ -365,6 +365,26 @@ TEST(TransmitRing, PartialSendsKeepOrderAndLoans) {
     }
 }
 
+// Goal: a PDU is offered whole, its padding and digests with it: nothing can come between them.
+// Rows: BUG-57
+TEST(TransmitRing, PaddingLeavesWithItsPdu) {
+    const std::array<std::byte, 11> data{};
+    for (std::size_t bytes = 0; bytes <= data.size(); ++bytes) {
+        TransmitRing ring;
+        write(ring.next_header(), DataOutHeader{.is_final = true,
+                                                .itt = Itt{1},
+                                                .expected_stat_sn = {},
+                                                .data_sn = {},
+                                                .data_bytes = static_cast<std::uint32_t>(bytes)});
+        ring.push({true, true}, std::span{data}.first(bytes), 0);
+        std::array<std::span<const std::byte>, TransmitRing::kPiecesMax> room;
+        std::size_t offered = 0;
+        for (const auto span : ring.spans(room)) offered += span.size();
+        EXPECT_EQ(offered, 48 + 4 + (bytes + 3) / 4 * 4 + (bytes > 0 ? 4 : 0));
+        EXPECT_EQ(offered, ring.waiting_bytes());
+    }
+}
+
 // ---- Time and escalation.
 
 // Goal: silence for the interval asks for one ping, silence for the time-out after it is death, any

@@ -247,9 +247,54 @@ TEST(Recovery, ReadsNeedNoFence) {
     }
 }
 
+/// Says something of itself, wherever it stands.
+void question(Peer& peer) {
+    EXPECT_LE(peer.engine().phase(), SessionPhase::Ended);
+    EXPECT_GT(peer.engine().facts().blocks, 0U);
+    EXPECT_EQ(peer.engine().counters().requests_in_flight, 1U);
+}
+
+// Goal: wherever a recovery stands, it can be asked, and stopped; then it ends, and the request
+// that waited ends with it, once.
+// Rows: BUG-40
+TEST(Recovery, CanBeAskedAndStoppedAtEveryStep) {
+    using enum SessionPhase;
+    for (const SessionPhase until : {Waiting, Connecting, LoggingIn, Probing, Fencing}) {
+        SCOPED_TRACE(testing::Message() << "phase " << static_cast<int>(until));
+        Peer peer;
+        peer.attach();
+        write_one(peer);
+        peer.send(peer.async(3));
+        question(peer);
+        peer.expect_reset();
+        if (until != Waiting) {
+            peer.live(Duration::from_s(6));
+            peer.expect_order(OrderKind::Connect);
+        }
+        if (until == LoggingIn) peer.engine().transport_up(ConnIndex{0}, peer.now(), {});
+        if (until >= Probing && until != Waiting) peer.log_in();
+        if (until == Fencing) peer.answer_probe();
+        EXPECT_EQ(peer.engine().phase(), until);
+        question(peer);
+        peer.engine().stop(peer.now());
+        peer.engine().stop(peer.now());
+        question(peer);
+        std::optional<OrderKind> order = peer.next_order();
+        if (order == OrderKind::Reset) {
+            peer.lose_transport();
+            order = peer.next_order();
+        }
+        while (order == OrderKind::Connect) order = peer.next_order();
+        EXPECT_EQ(order, OrderKind::Stopped);
+        peer.expect_completion(0, Outcome::Gone);
+        peer.expect_no_completion();
+        EXPECT_EQ(peer.engine().phase(), Ended);
+    }
+}
+
 // Goal: the first try is immediate, then the wait doubles up to its limit; portals take turns; a
 // session that does no work does not start the count again.
-// Rows: SER-07, SER-09
+// Rows: SER-07, SER-09, BUG-63
 TEST(Recovery, BackoffGrowsAndPortalsTakeTurns) {
     Peer::Options options;
     Portal second;

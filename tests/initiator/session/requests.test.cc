@@ -8,7 +8,9 @@
 namespace holdfast::initiator {
 namespace {
 
-// Goal: what does not fit the unit is refused before anything is taken, for every kind.
+// Goal: what does not fit the unit is refused before anything is taken, for every kind: the slot is
+// free afterwards, and no command number is missing.
+// Rows: BUG-39
 TEST(Requests, OutOfRangeIsRefused) {
     Peer peer;
     peer.attach();
@@ -26,9 +28,30 @@ TEST(Requests, OutOfRangeIsRefused) {
     EXPECT_EQ(peer.engine().submit(
                   peer.now(), {.blocks = BlockCount{~0ULL}, .data = peer.buffer(0).first(512)}),
               Submitted::OutOfRange);
+    EXPECT_TRUE(peer.is_quiet());
     EXPECT_EQ(peer.submit(0, Read, end - 1, 1), Submitted::Accepted);
+    const std::uint32_t next = peer.expected_cmd_sn;
+    EXPECT_EQ(peer.expect(sim::kCommand).cmd_sn(), next);
     EXPECT_EQ(peer.submit(0, Read, 0, 1), Submitted::Full);
     EXPECT_EQ(peer.engine().counters().requests_in_flight, 1U);
+}
+
+// Goal: a flush may take long: it is left alone for `flush`, while a read is asked about after
+// `command`.
+// Rows: BUG-60
+TEST(Requests, FlushIsGivenTime) {
+    Peer peer;
+    peer.attach();
+    peer.submit(0, RequestKind::Flush, 0, 0);
+    const Pdu flush = peer.expect(sim::kCommand);
+    pass(peer, Duration::from_s(179));
+    EXPECT_TRUE(peer.is_quiet());
+    peer.submit(1, RequestKind::Read, 0, 1);
+    const Pdu read = peer.expect(sim::kCommand);
+    peer.send(peer.data_in(read, 0, Bytes(512), 0, 0x81));
+    peer.expect_completion(1);
+    pass(peer, Duration::from_s(2));
+    EXPECT_EQ(expect_management(peer, 1).ttt(), flush.itt());
 }
 
 // Goal: FUA is a bit where the unit has it, a write and a flush where it has not, and nothing

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstring>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,18 @@ private:
     UniqueFd listener_;
     SocketAddress address_;
 };
+
+/// This process's sockets: descriptor and what it stands for.
+std::map<int, std::string> descriptors_of_sockets() {
+    std::map<int, std::string> found;
+    for (int fd = 0; fd < 64; ++fd) {
+        std::array<char, 64> target{};
+        const std::string path = "/proc/self/fd/" + std::to_string(fd);
+        if (::readlink(path.c_str(), target.data(), target.size() - 1) <= 0) continue;
+        if (std::string_view{target.data()}.starts_with("socket:")) found[fd] = target.data();
+    }
+    return found;
+}
 
 class TcpSocketTest : public testing::Test {
 protected:
@@ -117,11 +130,14 @@ TEST_F(TcpSocketTest, SpeaksIpv6) {
 }
 
 // Goal: a reset is RST on the wire, ends a receive that is outstanding, and leaves a socket that
-// connects again, many times over and to either family, on the same descriptors.
+// connects again, many times over and to either family, on the same descriptors: none is closed, so
+// that none can come back as somebody else's.
+// Rows: BUG-56
 TEST_F(TcpSocketTest, ResetIsRstAndTheSocketConnectsAgain) {
     const Peer ipv4{"127.0.0.1"};
     const Peer ipv6{"::1"};
     std::array<std::byte, 64> room{};
+    const auto descriptors = descriptors_of_sockets();
     for (int round = 0; round < 50; ++round) {
         const UniqueFd other = connect_to(round % 3 == 2 ? ipv6 : ipv4);
         receive(room);
@@ -131,6 +147,36 @@ TEST_F(TcpSocketTest, ResetIsRstAndTheSocketConnectsAgain) {
         EXPECT_TRUE(socket_.is_idle());
         EXPECT_EQ(ring_.outstanding(), 0U);
         EXPECT_EQ(peer_error_after_read(other), ECONNRESET);
+    }
+    EXPECT_EQ(descriptors_of_sockets(), descriptors);
+}
+
+// Goal: the source address is chosen anew for each connect: the one from before may be gone.
+// Rows: BUG-66
+TEST_F(TcpSocketTest, SourceAddressIsChosenAnew) {
+    const Peer peer{"127.0.0.1"};
+    const auto sources = [] {
+        std::vector<std::uint32_t> list;
+        for (const auto& [fd, inode] : descriptors_of_sockets()) {
+            sockaddr_in name{};
+            socklen_t size = sizeof(name);
+            int listens = 0;
+            socklen_t bytes = sizeof(listens);
+            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes);
+            const bool is_it =
+                listens == 0 && getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0;
+            if (is_it && name.sin_family == AF_INET) list.push_back(ntohl(name.sin_addr.s_addr));
+        }
+        return list;
+    };
+    for (int round = 0; round < 2; ++round) {
+        {
+            const UniqueFd other = connect_to(peer);
+            EXPECT_EQ(sources(), (std::vector<std::uint32_t>{INADDR_LOOPBACK, INADDR_LOOPBACK}));
+        }
+        EXPECT_EQ(socket_.reset().fact, SocketFact::None);
+        EXPECT_EQ(next_report().fact, SocketFact::Lost);
+        EXPECT_EQ(sources(), std::vector<std::uint32_t>{INADDR_ANY}) << "bound to the old one";
     }
 }
 
