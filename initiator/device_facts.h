@@ -10,6 +10,9 @@
 
 namespace holdfast::initiator {
 
+/// An answer to a question that not every unit understands.
+enum class Told : std::uint8_t { Nothing, No, Yes };
+
 /// Filled by the probe after the first login; read again and compared after every later one
 /// (conformance SER-08). Block counts are in the unit's own blocks; 0 means "not reported" unless
 /// said otherwise.
@@ -33,6 +36,7 @@ struct DeviceFacts {
     bool write_cache = true;  ///< MODE SENSE caching page WCE; assumed when the unit does not tell.
     bool can_force_unit_access = false;  ///< MODE SENSE DPOFUA.
     bool read_only = false;              ///< MODE SENSE WP.
+    Told unit_reset = Told::Nothing;     ///< REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: LURS.
     FixedString<8> vendor;               ///< Printable ASCII, trailing blanks cut.
     FixedString<16> product;
     FixedString<4> revision;

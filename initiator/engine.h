@@ -78,6 +78,17 @@ struct Order {
 /// Fresh random bytes for one connection: CHAP challenge and identifier. From getrandom(2).
 using FreshRandom = std::array<std::byte, 64>;
 
+/// What a session that loses a write can rely on to end it at the target, as found at attach.
+/// docs/recovery.md, "the fence".
+enum class FenceReliance : std::uint8_t {
+    Unknown,             ///< No session was ready yet.
+    PreemptAndAbort,     ///< The unit is reserved for us.
+    UnitReset,           ///< The unit says that it knows it, or has done it.
+    UnitResetUntried,    ///< The unit does not tell.
+    TargetResetUntried,  ///< The unit does not know unit resets.
+    Wait,                ///< The unit is shared.
+};
+
 /// Counters for status and metrics; only ever grow, except the gauges at the end.
 struct EngineCounters {
     std::uint64_t requests_done = 0;
@@ -99,11 +110,12 @@ struct EngineCounters {
     std::uint64_t tasks_reassigned = 0;  ///< Commands that went on over another connection.
     std::uint64_t tasks_resent = 0;      ///< The same, of which the target knew nothing.
     std::uint64_t notices_dropped = 0;
-    std::uint32_t requests_in_flight = 0;    ///< Gauge.
-    std::uint32_t connections = 0;           ///< Gauge: those that commands may go out on.
-    std::uint32_t command_window = 0;        ///< Gauge: commands the target would still take.
-    std::uint32_t connections_agreed = 0;    ///< Gauge: MaxConnections; 0: no session.
-    std::uint32_t error_recovery_level = 0;  ///< Gauge: of the session.
+    std::uint32_t requests_in_flight = 0;          ///< Gauge.
+    std::uint32_t connections = 0;                 ///< Gauge: those that commands may go out on.
+    std::uint32_t command_window = 0;              ///< Gauge: commands the target would still take.
+    std::uint32_t connections_agreed = 0;          ///< Gauge: MaxConnections; 0: no session.
+    std::uint32_t error_recovery_level = 0;        ///< Gauge: of the session.
+    FenceReliance fence = FenceReliance::Unknown;  ///< Of the last session that was ready.
 };
 
 /// Where the session stands, for status. RFC 7143 section 8.3 plus our own phases.

@@ -55,6 +55,7 @@ enum class LossReason : std::uint8_t {
     WindowStuck,
     RepairFailed,         ///< What was lost was asked for, in vain.
     ReinstatementFailed,  ///< A connection was lost, and its commands could not be taken over.
+    PortRegistered,       ///< An earlier session's reservation key stands at this initiator port.
 };
 
 /// Which rung of the fence's ladder proved that old writes can no longer be executed. Design,
@@ -65,6 +66,7 @@ enum class FenceRung : std::uint8_t {
                        ///< "complete".
     WaitedOut,         ///< The unit is shared: the configured fence time passed.
     TargetWarmReset,   ///< The unit reset was refused; TARGET WARM RESET was answered "complete".
+    PreemptAndAbort,   ///< The reservation key of the lost session was preempted.
 };
 
 /// Why the probe of the unit gave up.
@@ -75,6 +77,7 @@ enum class ProbeError : std::uint8_t {
     MalformedAnswer,
     NotReady,     ///< NOT READY until the login time-out passed.
     OtherDevice,  ///< The identity changed between two logins.
+    Preempted,    ///< Another host has taken our reservation away.
 };
 
 }  // namespace holdfast::initiator

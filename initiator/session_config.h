@@ -103,6 +103,8 @@ struct SessionConfig {
     TimerConfig timers;
     bool owns_unit_alone =
         true;  ///< Nobody else uses the unit: LOGICAL UNIT RESET may serve as the fence.
+    /// Hold a persistent reservation, and fence by PREEMPT AND ABORT where the unit can.
+    bool fence_by_reservation = false;
     bool read_only = false;  ///< Refuse writes ourselves, whatever the unit allows.
     /// An earlier process served the device and died: its writes may still be on their way, and
     /// its requests will come again. The first session is fenced too, and while the profile lets

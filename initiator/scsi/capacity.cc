@@ -115,4 +115,12 @@ bool parse_is_supported(std::span<const std::byte> data) noexcept {
     return support && (*support & 0x07U) == 0x03U;
 }
 
+Told parse_unit_reset(std::span<const std::byte> data) noexcept {
+    constexpr std::uint8_t kUnitReset = 0x08;  // LURS, byte 0.
+    ByteReader reader{data};
+    const auto functions = reader.try_u8();
+    if (!functions) return Told::Nothing;
+    return (*functions & kUnitReset) != 0 ? Told::Yes : Told::No;
+}
+
 }  // namespace holdfast::initiator::scsi

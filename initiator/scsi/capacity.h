@@ -7,6 +7,8 @@
 #include <optional>
 #include <span>
 
+#include "initiator/device_facts.h"
+
 namespace holdfast::initiator::scsi {
 
 /// Parameter data of READ CAPACITY (16). SBC-4 section 5.21.2.
@@ -46,5 +48,9 @@ inline constexpr std::uint8_t kModePageAll = 0x3f;
 
 /// Answer of REPORT SUPPORTED OPERATION CODES for one operation: does the unit know it?
 [[nodiscard]] bool parse_is_supported(std::span<const std::byte> data) noexcept;
+
+/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: is LOGICAL UNIT RESET among them? SPC-4
+/// section 6.36.
+[[nodiscard]] Told parse_unit_reset(std::span<const std::byte> data) noexcept;
 
 }  // namespace holdfast::initiator::scsi

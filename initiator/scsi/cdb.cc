@@ -15,6 +15,7 @@ constexpr std::uint8_t kDisableBlockDescriptors = 0x08;
 // Service actions, in byte 1.
 constexpr std::uint8_t kReadCapacity16 = 0x10;
 constexpr std::uint8_t kReportSupportedOperations = 0x0c;
+constexpr std::uint8_t kReportSupportedTaskFunctions = 0x0d;
 // REPORTING OPTIONS 001b: one operation code without a service action.
 constexpr std::uint8_t kReportOneOperation = 0x01;
 
@@ -149,6 +150,37 @@ Cdb report_supported_operation(Operation operation, std::uint32_t allocation_byt
     put_u8<3>(fields_of(cdb), static_cast<std::uint8_t>(operation));
     put_be32<6>(fields_of(cdb), allocation_bytes);
     return cdb;
+}
+
+Cdb report_supported_task_functions(std::uint32_t allocation_bytes) noexcept {
+    Cdb cdb = cdb_of(Operation::MaintenanceIn);
+    put_u8<1>(fields_of(cdb), kReportSupportedTaskFunctions);
+    put_be32<6>(fields_of(cdb), allocation_bytes);
+    return cdb;
+}
+
+Cdb persistent_reserve_in(ReserveIn action, std::uint16_t allocation_bytes) noexcept {
+    Cdb cdb = cdb_of(Operation::PersistentReserveIn);
+    put_u8<1>(fields_of(cdb), static_cast<std::uint8_t>(action));
+    put_be16<7>(fields_of(cdb), allocation_bytes);
+    return cdb;
+}
+
+Cdb persistent_reserve_out(ReserveOut action) noexcept {
+    const bool has_type = action == ReserveOut::Reserve || action == ReserveOut::PreemptAndAbort;
+    Cdb cdb = cdb_of(Operation::PersistentReserveOut);
+    put_u8<1>(fields_of(cdb), static_cast<std::uint8_t>(action));
+    put_u8<2>(fields_of(cdb), has_type ? kWriteExclusiveRegistrantsOnly : std::uint8_t{0});
+    put_be32<5>(fields_of(cdb), std::uint32_t{kReserveOutListBytes});
+    return cdb;
+}
+
+ReserveOutList reserve_out_list(std::uint64_t own, std::uint64_t other) noexcept {
+    ReserveOutList list{};
+    const std::span<std::byte, kReserveOutListBytes> fields{list};
+    put_be64<0>(fields, own);
+    put_be64<8>(fields, other);
+    return list;
 }
 
 }  // namespace holdfast::initiator::scsi

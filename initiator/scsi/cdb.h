@@ -22,6 +22,8 @@ enum class Operation : std::uint8_t {
     SynchronizeCache10 = 0x35,
     Unmap = 0x42,
     ModeSense10 = 0x5a,
+    PersistentReserveIn = 0x5e,
+    PersistentReserveOut = 0x5f,
     Read16 = 0x88,
     Write16 = 0x8a,
     SynchronizeCache16 = 0x91,
@@ -77,5 +79,29 @@ enum class Deallocation : std::uint8_t { Keep, Unmap };
 /// Asks whether the unit knows one operation code. SPC-4 section 6.35.
 [[nodiscard]] Cdb report_supported_operation(Operation operation,
                                              std::uint32_t allocation_bytes) noexcept;
+
+/// Asks which task management functions the unit knows. SPC-4 section 6.36.
+[[nodiscard]] Cdb report_supported_task_functions(std::uint32_t allocation_bytes) noexcept;
+
+/// Service actions of PERSISTENT RESERVE IN. SPC-4 section 6.15.
+enum class ReserveIn : std::uint8_t { ReadKeys = 0, ReadReservation = 1, ReportCapabilities = 2 };
+[[nodiscard]] Cdb persistent_reserve_in(ReserveIn action, std::uint16_t allocation_bytes) noexcept;
+
+/// Service actions of PERSISTENT RESERVE OUT that we use. SPC-4 section 6.16.
+enum class ReserveOut : std::uint8_t {
+    Register = 0,
+    Reserve = 1,
+    PreemptAndAbort = 5,
+    RegisterAndIgnoreExistingKey = 6,
+};
+/// Write Exclusive, Registrants Only: who is registered writes, everybody reads. Scope: the unit.
+inline constexpr std::uint8_t kWriteExclusiveRegistrantsOnly = 5;
+/// With a parameter list of kReserveOutListBytes; the type counts where something is reserved.
+[[nodiscard]] Cdb persistent_reserve_out(ReserveOut action) noexcept;
+inline constexpr std::size_t kReserveOutListBytes = 24;
+using ReserveOutList = std::array<std::byte, kReserveOutListBytes>;
+/// `own`: the key that we are registered with, 0 for none. `other`: the key that the action is
+/// about. Registrations end with the target's power (APTPL is 0).
+[[nodiscard]] ReserveOutList reserve_out_list(std::uint64_t own, std::uint64_t other) noexcept;
 
 }  // namespace holdfast::initiator::scsi

@@ -16,6 +16,7 @@ constexpr std::uint32_t kPageBytes = 0xfc;
 constexpr std::uint32_t kIdentificationBytes = 0x3fc;
 constexpr std::uint32_t kModeBytes = 192;
 constexpr std::uint32_t kSupportedOperationBytes = 32;
+constexpr std::uint32_t kTaskFunctionsBytes = 4;
 static_assert(kIdentificationBytes <= kProbeDataBytesMax);
 
 constexpr std::uint8_t kDirectAccessDevice = 0x00;
@@ -53,6 +54,7 @@ std::optional<VpdPage> ProbeMachine::page_of(Stage stage) noexcept {
     case Stage::ModeSense10:
     case Stage::ModeSenseAll:
     case Stage::WriteSameKnown:
+    case Stage::TaskFunctions:
     case Stage::Ready:
     case Stage::Failed: break;
     }
@@ -90,6 +92,10 @@ ProbeCommand ProbeMachine::next_command() const noexcept {
         return {.cdb = report_supported_operation(Operation::WriteSame16, kSupportedOperationBytes),
                 .lun = lun_,
                 .data_in_bytes = kSupportedOperationBytes};
+    case Stage::TaskFunctions:
+        return {.cdb = report_supported_task_functions(kTaskFunctionsBytes),
+                .lun = lun_,
+                .data_in_bytes = kTaskFunctionsBytes};
     case Stage::TestUnitReady:
     case Stage::SupportedPages:
     case Stage::SerialNumber:
@@ -164,6 +170,7 @@ ProbeStep ProbeMachine::on_data(std::span<const std::byte> data) noexcept {
     case Stage::ModeSense10:
     case Stage::ModeSenseAll: return on_modes(data);
     case Stage::WriteSameKnown: facts_.can_write_same = parse_is_supported(data); return go_on();
+    case Stage::TaskFunctions: facts_.unit_reset = parse_unit_reset(data); return go_on();
     case Stage::Ready:
     case Stage::Failed: break;
     }
@@ -315,6 +322,7 @@ bool ProbeMachine::is_wanted(Stage stage) const noexcept {
     case Stage::SupportedPages:
     case Stage::ReadCapacity:
     case Stage::ModeSense6:
+    case Stage::TaskFunctions:
     case Stage::Ready:
     case Stage::Failed: break;
     }

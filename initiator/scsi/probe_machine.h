@@ -1,7 +1,8 @@
 /// Finds out what the logical unit is, one command at a time. SPC-4, SBC-3.
 ///
 /// Order: REPORT LUNS, INQUIRY, TEST UNIT READY, VPD 00h and of 80h 83h B0h B1h B2h those listed,
-/// READ CAPACITY 16, MODE SENSE, and where nothing else told it, whether WRITE SAME 16 is known.
+/// READ CAPACITY 16, MODE SENSE, where nothing else told it whether WRITE SAME 16 is known, and
+/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
 /// Only INQUIRY, TEST UNIT READY and READ CAPACITY 16 are needed; what else a unit refuses is left
 /// out. Unit attentions are taken and the command repeated; a unit that is not ready is waited for.
 ///
@@ -84,6 +85,7 @@ private:
         ModeSense10,
         ModeSenseAll,
         WriteSameKnown,
+        TaskFunctions,
         Ready,
         Failed,
     };

@@ -28,6 +28,9 @@ void Session::on_answer(Instant now, Task& task, const scsi::CommandEnd& end) no
     if (tasks_.is_probe(task)) {
         const auto got = task.in.first(task.received.contiguous_bytes());
         tasks_.set_state(task, TaskState::Free);
+        if (probe_use_ != ProbeUse::Facts) {
+            return on_reservation_step(now, reservation_.on_result(end, got));
+        }
         return on_probe_step(now, probe_.on_result(end, got));
     }
     on_request_answer(now, task, end);

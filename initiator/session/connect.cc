@@ -20,6 +20,7 @@ void Session::connect(Connection& conn, Instant now) noexcept {
     if (!is_sabotaged(Sabotage::ForgetLoginTimer)) conn.login_by = now + config_.timers.login;
     if (begins_session(conn)) {
         stage_ = Stage::Connecting;
+        choose_port();
         session_portal_ = portal_.current(config_);
     }
     order(conn, OrderKind::Connect);
@@ -34,10 +35,11 @@ void Session::transport_up(Connection& conn, Instant now, const FreshRandom& ran
         stage_ = Stage::LoggingIn;
         window_.start(CmdSn{config_.first_cmd_sn});
         tsih_ = {};
+        take_key(random);
     } else {
         options.session = &agreed_;
     }
-    const LoginIdentity identity{.isid = config_.isid,
+    const LoginIdentity identity{.isid = isid(),
                                  .tsih = tsih_,
                                  .cid = cid_of(conn),
                                  .itt = next_auxiliary_itt(kLoginSlot),
@@ -140,6 +142,7 @@ void Session::begin_full_feature(Connection& conn, Instant now, const LoginDone&
 void Session::start_probe(Instant now) noexcept {
     HF_ASSERT(!is_probing_ && is_full_feature());
     is_probing_ = true;
+    probe_use_ = ProbeUse::Facts;
     probe_ = scsi::ProbeMachine{config_.lun};
     // Many commands, most of them answered at once: two command time-outs for all.
     deadlines_.probe = now + config_.timers.command + config_.timers.command;
@@ -209,15 +212,21 @@ void Session::start_fence(Instant now) noexcept {
     fence_started_ = now;
     const bool is_skipped = is_sabotaged(Sabotage::SkipFence) ||
                             (is_sabotaged(Sabotage::SkipFirstFence) && !was_ready_);
+    if (is_reservation_due()) return start_reservation(now);
     if (!is_fence_needed_ || is_skipped) {
         return on_fenced(now, FenceRung::NothingToFence);
     }
+    start_fence_rung(now);
+}
+
+/// Below PREEMPT AND ABORT.
+void Session::start_fence_rung(Instant now) noexcept {
     if (!config_.owns_unit_alone || fence_failures_ >= kFenceResetsMax) {
         deadlines_.fence = fence_from_ + config_.timers.fence_wait;
         return;
     }
     is_fence_rung_ = true;
-    start_rung(now, Rung::UnitReset);
+    start_rung(now, facts_.unit_reset == Told::No ? Rung::TargetReset : Rung::UnitReset);
 }
 
 void Session::on_fenced(Instant now, FenceRung rung) noexcept {
@@ -230,12 +239,16 @@ void Session::on_fenced(Instant now, FenceRung rung) noexcept {
     is_fence_needed_ = false;
     is_attention_due_ = rung == FenceRung::LogicalUnitReset || rung == FenceRung::TargetWarmReset;
     fence_failures_ = 0;
+    if (is_reservation_due()) return start_reservation(now);
     go_ready(now);
 }
 
 void Session::go_ready(Instant now) noexcept {
     HF_ASSERT(stage_ == Stage::Fencing && facts_.blocks > 0);
     stage_ = Stage::Ready;
+    is_key_active_ = is_key_registered_;
+    last_key_ = is_key_active_ ? key_ : scsi::ReservationKey{};
+    counters_.fence = reliance();
     deadlines_.attach = Instant::never();
     deadlines_.replacement = Instant::never();
     is_failing_fast_ = false;

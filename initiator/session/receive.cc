@@ -463,7 +463,7 @@ std::optional<Violation> Session::on_reject(Connection& conn, Instant now) noexc
 }
 
 /// RFC 7143 sections 7.3 and 11.17.1. The CmdSN of a rejected command was not consumed: the hole is
-/// closed by a new session, because repairing it belongs to higher recovery levels.
+/// closed by a new session, but for what repair.h says.
 void Session::on_rejected(Connection& conn, Instant now, RejectReason reason,
                           InitiatorOpcode opcode, Itt itt) noexcept {
     using enum RejectReason;
@@ -474,6 +474,9 @@ void Session::on_rejected(Connection& conn, Instant now, RejectReason reason,
     }
     if (opcode == InitiatorOpcode::DataOut && reason == DataDigestError) {
         return;  // The target asks again, or ends the command itself (DIG-12).
+    }
+    if (opcode == InitiatorOpcode::ScsiCommand && reason == DataDigestError) {
+        if (takes_back(conn, itt)) return;
     }
     if (opcode == InitiatorOpcode::SnackRequest) distrust_level();
     const bool is_later = reason == TooManyImmediateCommands || reason == LongOperation;

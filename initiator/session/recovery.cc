@@ -270,6 +270,10 @@ void Session::on_departure_progress(Instant now) noexcept {
     const bool is_quiet =
         departure_ == Departure::Stopping ? is_settled() : tasks_.sent_count() == 0;
     if (!is_quiet && !is_late) return;
+    if (departure_ == Departure::Stopping && is_key_active_ && !is_late) {
+        if (!is_probing_) leave_reservation(now);
+        return;
+    }
     conn_event(conn, ConnEvent::LogoutWanted);
     conn.is_logout_unsent = true;
     deadlines_.settle = Instant::never();
@@ -309,6 +313,11 @@ void Session::start_rung(Instant now, Rung rung) noexcept {
 }
 
 void Session::climb(Instant now, RungEvent event) noexcept {
+    if (rung_ == Rung::UnitReset) {
+        if (event == RungEvent::Complete) has_reset_unit_ = Told::Yes;
+        if (event == RungEvent::Refused) has_reset_unit_ = Told::No;
+        if (stage_ == Stage::Ready) counters_.fence = reliance();
+    }
     if (is_fence_rung_) return on_fence_answer(now, event);
     const RungStep taken = step(rung_, event, config_.owns_unit_alone);
     if (taken.to == Rung::None) {

@@ -153,6 +153,34 @@ bool Session::judge_repair(Connection& conn, Instant now) noexcept {
     return false;
 }
 
+/// The target has discarded the command for the digest of its data. True: it is sent again, with
+/// its tag and CmdSN, so that it fills its hole and cannot be executed twice.
+bool Session::takes_back(Connection& conn, Itt itt) noexcept {
+    Task* const task = tasks_.find_sent(itt);
+    if (!may_repair(conn) || task == nullptr || !task->is_allegiant_to(conn.index.raw())) {
+        return false;
+    }
+    const bool is_hole = !task->cmd_sn.precedes(window_.expected());
+    if (!is_hole || task->direction != DataDirection::Write) return false;
+    if (++task->snacks > Repair::kSnacksOfTaskMax) return false;
+    return conn.repair.rejected.try_push(itt);
+}
+
+bool Session::put_rejected_command(Connection& conn) noexcept {
+    if (!conn.out_queue.empty() || conn.state == ConnState::InLogout) return false;
+    while (!conn.repair.rejected.empty()) {
+        Task* const task = tasks_.find_sent(conn.repair.rejected.pop());
+        if (task == nullptr || !task->is_allegiant_to(conn.index.raw())) continue;
+        ++counters_.tasks_resent;
+        const std::uint8_t tries = task->snacks;
+        reset_progress(*task);
+        task->snacks = tries;
+        write_command(conn, *task);
+        return true;
+    }
+    return false;
+}
+
 void Session::on_repair_failed(const Connection& conn, Instant now) noexcept {
     if (conn.repair.is_unanswered) distrust_level();
     lose(now, LossReason::RepairFailed);

@@ -6,9 +6,13 @@
 /// sends, and what is taken in stays in order. Data first: a status is not acknowledged before its
 /// data is in place, because acknowledging it lets the target forget the data.
 ///
+/// A command whose immediate data reached the target broken is rejected, and its CmdSN is a hole:
+/// it is sent again as it was (sections 7.2.1 and 7.8).
+///
 /// Pure. Timer: answer_by, lenient. Limits: kTriesMax SNACKs without progress, kSnacksOfTaskMax for
-/// one command, kDataAcksMax acknowledgements that wait; beyond them the session is dropped, as at
-/// level 0, or the acknowledgement left out, which the target asks for again.
+/// one command, kDataAcksMax acknowledgements and kRejectedMax commands that wait; beyond them the
+/// session is dropped, as at level 0, or the acknowledgement left out, which the target asks for
+/// again.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +43,7 @@ struct Repair {
     static constexpr std::uint8_t kTriesMax = 4;
     static constexpr std::uint8_t kSnacksOfTaskMax = 8;
     static constexpr std::size_t kDataAcksMax = 16;
+    static constexpr std::size_t kRejectedMax = 64;
 
     /// Statuses in front of `until` exist and were not taken. `is_first` says that the one that is
     /// due has just been dropped, so that an earlier SNACK did not help. False: too many tries.
@@ -65,7 +70,8 @@ struct Repair {
     bool has_data_gaps = false;  ///< Some command of the connection may have one.
     bool is_unanswered = false;  ///< A SNACK is out, and nothing came of it so far.
     FixedQueue<DataAck, kDataAcksMax> data_acks;
-    Instant answer_by = Instant::never();  ///< What was asked for is asked for again.
+    FixedQueue<Itt, kRejectedMax> rejected;  ///< To be sent again as they were.
+    Instant answer_by = Instant::never();    ///< What was asked for is asked for again.
 };
 
 }  // namespace holdfast::initiator

@@ -26,6 +26,8 @@ enum class Sabotage : std::uint8_t {
     StaleTag,         ///< Takes an answer to an earlier command of the slot for the present one's.
     TrustGood,        ///< Ends a read at GOOD, whatever has arrived of it.
     ConsumeOnDenial,  ///< Takes a CmdSN, and then finds no room for the command.
+    SkipPreempt,      ///< Registers a key, and leaves that of the lost session alone.
+    ExcuseClogs,      ///< Judges nobody while the transport takes nothing.
 };
 
 /// What the engine acquires while it works, and may be refused. docs/simulation.md lists the rest,

@@ -38,6 +38,7 @@ Session::Session(const SessionConfig& config, const EngineLimits& limits, reserv
       tasks_(region, limits.depth),
       probe_data_(region.carve_bytes(scsi::kProbeDataBytesMax, alignof(std::max_align_t))),
       probe_(config.lun),
+      reservation_(config.lun, {}),
       send_limit_(limits.depth) {
     HF_ASSERT(limits.depth >= 1 && limits.depth <= 256);
     HF_ASSERT(limits.connections >= 1 && limits.connections <= EngineLimits::kConnectionsMax);
@@ -284,6 +285,8 @@ void Session::wake(Instant now, Duration late) noexcept {
     if (stage_ == Stage::Ended || stage_ == Stage::Idle) return;
     grant(now, late);
     judge_own_deadlines(now);
+    const auto is_lent = [](const Connection* conn) { return !conn->lent_at.is_never(); };
+    if (is_sabotaged(Sabotage::ExcuseClogs) && std::ranges::any_of(conns_, is_lent)) return;
     if (now >= lenient_until_ && has_transport()) judge_target(now);
     on_departure_progress(now);
 }

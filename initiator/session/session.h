@@ -14,7 +14,7 @@
 /// Files: session.cc (life, requests, time), connect.cc (login, probe, fence), receive.cc (PDUs
 /// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout),
 /// repair.cc (SNACK), added.cc (connections beyond the first), reinstate.cc (one connection lost),
-/// reassign.cc (its commands).
+/// reassign.cc (its commands), reserve.cc (the persistent reservation).
 #pragma once
 
 #include <cstddef>
@@ -28,6 +28,7 @@
 #include "initiator/pdu/target_pdu.h"
 #include "initiator/recorder.h"
 #include "initiator/scsi/probe_machine.h"
+#include "initiator/scsi/reservation_machine.h"
 #include "initiator/session/command_window.h"
 #include "initiator/session/connection.h"
 #include "initiator/session/ladder.h"
@@ -97,6 +98,8 @@ private:
     };
     /// What follows once the transport is gone.
     enum class AfterLeaving : std::uint8_t { Reconnect, ConnectAtOnce, GiveUp, Stop };
+    /// Whose commands go out in the slot of the probe.
+    enum class ProbeUse : std::uint8_t { Facts, Reservation, Leaving };
     /// Why a logout is due, and how far it is.
     enum class Departure : std::uint8_t {
         None,
@@ -153,6 +156,19 @@ private:
     void start_fence(Instant now) noexcept;
     void on_fenced(Instant now, FenceRung rung) noexcept;
     void go_ready(Instant now) noexcept;
+
+    // reserve.cc
+    [[nodiscard]] Isid isid() const noexcept;
+    void choose_port() noexcept;
+    void take_key(const FreshRandom& random) noexcept;
+    [[nodiscard]] bool is_reservation_due() const noexcept;
+    void start_reservation(Instant now) noexcept;
+    void on_reservation_step(Instant now, scsi::ReservationStep step) noexcept;
+    void on_reserved(Instant now) noexcept;
+    void on_port_taken(Instant now) noexcept;
+    void leave_reservation(Instant now) noexcept;
+    [[nodiscard]] FenceReliance reliance() const noexcept;
+    void start_fence_rung(Instant now) noexcept;
 
     void begin_full_feature(Connection& conn, Instant now, const LoginDone& done) noexcept;
 
@@ -222,6 +238,8 @@ private:
     [[nodiscard]] bool put_snack(Connection& conn, Instant now) noexcept;
     [[nodiscard]] bool judge_repair(Connection& conn, Instant now) noexcept;
     void on_repair_failed(const Connection& conn, Instant now) noexcept;
+    [[nodiscard]] bool takes_back(Connection& conn, Itt itt) noexcept;
+    [[nodiscard]] bool put_rejected_command(Connection& conn) noexcept;
     void distrust_level(std::uint8_t most = 0) noexcept;
 
     // reinstate.cc
@@ -345,6 +363,7 @@ private:
     NegotiatedParameters
         agreed_{};  // Of the session; what each connection has of its own is there.
     scsi::ProbeMachine probe_;
+    scsi::ReservationMachine reservation_;
     PortalChoice portal_;
     Portal session_portal_{};  // Where the leading connection went; added ones go there, too.
     Tsih tsih_{};
@@ -364,8 +383,9 @@ private:
     Itt aborted_itt_{};
     CmdSn aborted_cmd_sn_;
 
-    bool was_ready_ = false;  // The export exists: never give up again.
-    bool is_probing_ = false;
+    bool was_ready_ = false;   // The export exists: never give up again.
+    bool is_probing_ = false;  // The slot of the probe is in use, for probe_use_.
+    ProbeUse probe_use_ = ProbeUse::Facts;
     bool is_attention_due_ = false;  // Our own reset: the next unit attention tells nothing new.
     bool is_md5_only_ = false;       // A target choked on the list of CHAP algorithms.
     bool is_other_device_ = false;
@@ -378,6 +398,18 @@ private:
     Instant fence_started_{};
     Instant fence_from_{};  // When the last transport that carried one was gone.
     std::uint16_t fence_failures_ = 0;
+
+    // The persistent reservation, where one is wanted.
+    std::uint8_t port_ = 0;              // Which of our initiator ports.
+    std::uint8_t ports_taken_ = 0;       // So many in a row had a key of an earlier session.
+    bool is_key_registered_ = false;     // key_ is registered over port_, by this process.
+    bool is_key_active_ = false;         // Writes may have gone out under key_.
+    bool is_reserved_ = false;           // The session that is up has its reservation.
+    bool has_tried_to_reserve_ = false;  // On this session.
+    bool was_reserved_ = false;          // On an earlier one.
+    scsi::ReservationKey key_{};
+    scsi::ReservationKey last_key_{};      // Of the last session that was ready; 0: not known.
+    Told has_reset_unit_ = Told::Nothing;  // What the unit did when it was asked to.
 
     std::uint16_t losses_in_row_ = 0;  // Since a request was done.
     Duration time2wait_{};             // Owed before the next connect.

@@ -99,7 +99,10 @@ void TaskTable::set_state(Task& task, TaskState to) noexcept {
         (task.is_patient ? sent_patient : sent_short).push_back(task);
         ++sent_count_;
         break;
-    case TaskState::Free: HF_ASSERT(task.loans == 0); break;
+    case TaskState::Free:
+        // The probe's parameters are in its slot, and stay there: may_send() waits for them.
+        HF_ASSERT(task.loans == 0 || is_probe(task));
+        break;
     case TaskState::Ending:
     case TaskState::Ended: break;
     }

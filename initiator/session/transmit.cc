@@ -55,7 +55,10 @@ void Session::tx_sent(Connection& conn, Instant now, std::size_t bytes) noexcept
 void Session::gather(Connection& conn, Instant now) noexcept {
     while (conn.ring.has_room() && conn.ring.waiting_bytes() < kGatherBytesMax) {
         if (is_denied(Pool::TransmitRing)) {
-            if (is_sabotaged(Sabotage::ConsumeOnDenial)) static_cast<void>(window_.take());
+            const bool may_take = conn.state == ConnState::LoggedIn && window_.is_open();
+            if (is_sabotaged(Sabotage::ConsumeOnDenial) && may_take) {
+                static_cast<void>(window_.take());
+            }
             return;
         }
         bool is_put = false;
@@ -63,7 +66,8 @@ void Session::gather(Connection& conn, Instant now) noexcept {
             is_put = put_login(conn);
         } else if (conn.is_full_feature()) {
             is_put = put_control(conn, now) || put_read(conn, now) || put_data_out(conn) ||
-                     put_lost_command(conn, now) || put_command(conn, now);
+                     put_rejected_command(conn) || put_lost_command(conn, now) ||
+                     put_command(conn, now);
         }
         if (!is_put) return;
         recorder_.on_sent(conn.index.raw(), conn.ring.newest_header(), conn.digests);
@@ -176,7 +180,8 @@ bool Session::may_send(const Connection& conn, const Task& task) const noexcept 
     if (conn.state != ConnState::LoggedIn || !window_.is_open()) return false;
     // While a reset is out, a new command would be neither clearly before nor clearly after it.
     if (rung_ == Rung::UnitReset || rung_ == Rung::TargetReset) return false;
-    if (tasks_.is_probe(task)) return true;
+    // What the command before it sent may still be lent.
+    if (tasks_.is_probe(task)) return task.loans == 0;
     return stage_ == Stage::Ready && departure_ != Departure::AskedByTarget &&
            tasks_.sent_count() < send_limit_;
 }
@@ -266,7 +271,16 @@ void Session::prepare(Task& task) noexcept {
     task.force_unit_access = false;
     task.lun = config_.lun;
     if (tasks_.is_probe(task)) {
-        const scsi::ProbeCommand command = probe_.next_command();
+        const bool is_probe = probe_use_ == ProbeUse::Facts;
+        const scsi::ProbeCommand command =
+            is_probe ? probe_.next_command() : reservation_.next_command();
+        const auto parameters = is_probe ? std::nullopt : reservation_.data_out();
+        if (parameters) {
+            static_assert(scsi::kReserveOutListBytes ==
+                          std::tuple_size_v<decltype(task.parameters)>);
+            task.parameters = *parameters;
+            task.out = task.parameters;
+        }
         task.cdb = command.cdb;
         task.lun = command.lun;
         task.in = probe_data_.first(command.data_in_bytes);

@@ -67,6 +67,7 @@ enum class Happening : std::uint8_t {
     TransportLost,  ///< By itself.
     TransportGone,  ///< As the answer to Close or Reset.
     LateWake,       ///< The loop was 10 ms late or more.
+    Clogged,        ///< The transport would send, and the path takes nothing.
     // Ordered.
     OrderConnect,
     OrderClose,
@@ -90,6 +91,7 @@ enum class Happening : std::uint8_t {
     LostWindow,
     LostRepair,
     LostReinstatement,
+    LostPortRegistered,
     LostOther,
     ConnectFailed,
     LoginRefused,
@@ -110,6 +112,7 @@ enum class Happening : std::uint8_t {
     FencedUnitReset,
     FencedWaited,
     FencedTargetReset,
+    FencedPreempt,
     DeviceChanged,
     ProbeFailed,
     ConnectionAdded,

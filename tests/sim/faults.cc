@@ -124,14 +124,16 @@ void World::leave_half_open() {
     trace("half open " + std::to_string(link->index.raw()));
 }
 
-/// One direction of one connection stands still for a while; then all of it comes, in order.
+/// One direction of one connection stands still for a while; then all of it comes, in order. Or for
+/// ever: the peer's window is closed and stays so.
 void World::clog_one() {
     auto& link = links_.at(random_.below(connections_));
     if (!link || !link->is_up) return;
     const Micros until = now_ + static_cast<Micros>(random_.below(10 * kSecond));
     const bool is_to_us = random_.one_in(2);
-    (is_to_us ? link->clog_to_us_until : link->clog_to_target_until) = until;
     link->is_tight = random_.one_in(2);
+    const bool is_for_ever = !is_to_us && link->is_tight && random_.one_in(2);
+    (is_to_us ? link->clog_to_us_until : link->clog_to_target_until) = is_for_ever ? kNever : until;
     trace(std::string{is_to_us ? "clog to us " : "clog to target "} +
           std::to_string(link->index.raw()));
 }
@@ -187,9 +189,10 @@ void World::judge_notice(const Notice& notice) {
     const auto reason = static_cast<initiator::LossReason>(notice.a);
     // After a logout the target may hang up before its answer is here.
     const bool is_farewell = is_stopping_ && reason == initiator::LossReason::TransportLost;
+    const bool is_port_taken = reason == initiator::LossReason::PortRegistered;
     const bool is_slander =
         notice.kind == NoticeKind::NopTimeout || notice.kind == NoticeKind::CommandTimeout ||
-        (notice.kind == NoticeKind::SessionLost && !is_farewell) ||
+        (notice.kind == NoticeKind::SessionLost && !is_farewell && !is_port_taken) ||
         (notice.kind == NoticeKind::ConnectionLost && !is_stopping_) ||
         notice.kind == NoticeKind::PeerViolation || notice.kind == NoticeKind::ProbeFailed;
     if (!is_slander) return;

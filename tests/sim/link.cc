@@ -53,7 +53,10 @@ void World::cut_for_target(Link& link) {
 
 void World::take_tx(Link& link) {
     if (link.tx_at > now_ || link.tx_lent.empty()) return;
-    if (link.is_tight && link.clog_to_target_until > now_ && !link.is_leaving) return;
+    if (link.is_tight && link.clog_to_target_until > now_ && !link.is_leaving) {
+        tap().saw(Happening::Clogged);
+        return;
+    }
     link.tx_at = kNever;
     std::size_t total = 0;
     for (const auto span : link.tx_lent) total += span.size();

@@ -52,8 +52,9 @@ void ModelTarget::distort(Conn& conn, Pdu& pdu) {
         return;
     case kDataIn: pdu.put(40, 4, pdu.u32(40) + wrong * kSimBlockBytes); return;
     case kResponse:
-        // ExpDataSN, or a residual count that nothing announces.
-        pdu.put(random_.one_in(2) ? 36 : 44, 4, pdu.u32(36) + wrong);
+        // ExpDataSN, or a residual count that nothing announces. One that is announced and beyond
+        // the length is the target's own failure, and ends the request.
+        pdu.put(random_.one_in(2) || (pdu.bhs[1] & 0x06) != 0 ? 36 : 44, 4, pdu.u32(36) + wrong);
         return;
     default: return;
     }

@@ -108,6 +108,17 @@ void ModelTarget::on_snack(int id, const Pdu& pdu) {
     send_reject(conn, pdu, kSnackRejected);
 }
 
+/// As after a wrong digest of immediate data: the command never was, and comes again as it was.
+bool ModelTarget::rejects_data(Conn& conn, const Pdu& pdu) {
+    const bool may_strike =
+        conn.agreed.error_recovery_level > 0 && !pdu.data.empty() && !pdu.is_immediate();
+    if (!may_strike || !strikes(faults.refuse_data)) return false;
+    conn.session->is_split = true;  // What follows it comes before its turn.
+    conn.session->discarded.insert_or_assign(pdu.cmd_sn(), pdu);
+    send_reject(conn, pdu, kDataDigestError);
+    return true;
+}
+
 /// As after a wrong digest of a Data-Out: what is missing is asked for again once the sequence
 /// ends.
 bool ModelTarget::discards(int id, Micros now, Command& command, const Pdu& pdu) {

@@ -47,7 +47,8 @@ int ModelTarget::holder_of(const Shared& session, std::uint16_t cid) const {
     return 0;
 }
 
-/// An ExpStatSN that speaks of a connection which is gone.
+/// An ExpStatSN that speaks of a connection which is gone; the initiator may not know of one whose
+/// login was never answered.
 void ModelTarget::acknowledge_of_lost(Conn& conn, std::uint32_t expected_stat_sn) {
     if (conn.is_unheard_of) return;
     if (is_before(conn.stat_sn, expected_stat_sn)) complain("ExpStatSN of the lost connection");

@@ -78,6 +78,8 @@ void ModelTarget::restart() {
     commands_.clear();
     for (auto& [id, conn] : conns_) conn.is_alive = false;
     sessions_.clear();
+    keys_.clear();
+    holder_.reset();
 }
 
 Bytes ModelTarget::take_output(int conn) {
@@ -93,13 +95,12 @@ Micros ModelTarget::next_event() const {
 void ModelTarget::run(Micros now) {
     now_ = now;
     forget_orphans();
-    for (auto at = commands_.begin(); at != commands_.end();) {
-        if (at->second.run_at > now) {
-            ++at;
-            continue;
-        }
+    std::uint64_t seen = 0;  // One command may end others.
+    for (auto at = commands_.begin(); at != commands_.end(); at = commands_.upper_bound(seen)) {
+        seen = at->first;
+        if (at->second.run_at > now) continue;
         Command command = std::move(at->second);
-        at = commands_.erase(at);
+        commands_.erase(at);
         execute(command);
     }
 }
@@ -175,6 +176,7 @@ void ModelTarget::on_login(int id, const Pdu& pdu) {
     if (!answer.is_last) return;
     if (pdu.get(14, 2) == 0) conn.session->agreed = conn.agreed;
     conn.cid = static_cast<std::uint16_t>(pdu.get(20, 2));
+    conn.isid = pdu.get(8, 6);
     if (const int old = holder_of(*conn.session, conn.cid); old != 0 && old != id) {
         log_out_for_recovery(*conn.session, old, conn.lost_ack);
         conn.is_unheard_of = true;
@@ -211,6 +213,7 @@ bool ModelTarget::fault_instead(int id, const Pdu& pdu) {
 
 void ModelTarget::on_command(int id, Micros now, const Pdu& pdu) {
     Conn& conn = conns_.at(id);
+    if (rejects_data(conn, pdu)) return;
     if (!pdu.is_immediate()) ++conn.session->expected_cmd_sn;
     const bool is_write = (pdu.bhs[1] & 0x20) != 0;
     const std::uint32_t total = pdu.u32(20);
@@ -243,6 +246,7 @@ void ModelTarget::on_command(int id, Micros now, const Pdu& pdu) {
     if (!has_more && fault_instead(id, pdu)) return;
     Command command{.conn = id, .pdu = pdu, .data = {}};
     command.is_silent = strikes(faults.silent);
+    command.is_refused = conflicts(conn, pdu);
     if (is_write) {
         command.data = pdu.data;
         command.have = immediate;
@@ -362,6 +366,7 @@ void ModelTarget::on_logout(int id, const Pdu& pdu) {
 
 Bytes ModelTarget::unit_data(const Pdu& pdu) const {
     const std::uint8_t operation = pdu.cdb(0);
+    if (operation == 0x5e) return reservation_data(pdu);
     Bytes data;
     if (operation == 0xa0) {
         data.resize(16);
@@ -374,8 +379,8 @@ Bytes ModelTarget::unit_data(const Pdu& pdu) const {
         data[4] = 31;
     } else if (operation == 0x12) {
         // LBPU, LBPWS, LBPRZ on B2; limits are left open.
-        if (pdu.cdb(2) == 0x00) data = {0, 0, 0, 2, 0x00, 0xb2};
-        if (pdu.cdb(2) == 0xb2) data = {0, 0xb2, 0, 4, 0, 0xc4, 2, 0};
+        if (pdu.cdb(2) == 0x00) return {0, 0, 0, 2, 0x00, 0xb2};
+        if (pdu.cdb(2) == 0xb2) return {0, 0xb2, 0, 4, 0, 0xc4, 2, 0};
     } else if (operation == 0x9e) {
         data.resize(32);
         put(data, 0, 8, disk_.block_count() - 1);
@@ -399,6 +404,8 @@ void ModelTarget::execute(Command& command) {
     const Pdu& pdu = command.pdu;
     const std::uint8_t operation = pdu.cdb(0);
     const bool is_through = (cache_mode & 0x04) == 0;
+    if (command.is_refused) return send_status(conn, pdu, 0x18);
+    if (operation == 0x5f) return reserve_out(command);
     Bytes answer;
     if (operation == 0x8a) {
         const bool is_fua = (pdu.cdb(1) & 0x08) != 0;
@@ -464,7 +471,7 @@ void ModelTarget::send_read(Conn& conn, const Pdu& pdu, Bytes data) {
         const bool wants_ack = conn.agreed.error_recovery_level > 0 && !(is_last && is_merged);
         if (wants_ack && strikes(faults.acknowledge)) {
             in.bhs[1] |= 0x40;
-            in.put(8, 8, kSimLun).put(20, 4, 1 + random_.below(1000));
+            in.put(8, 8, kSimLun).put(20, 4, ++data_tag_);  // No two tasks may share one.
         }
         send(conn, in, is_last && is_merged);
         at += bytes;

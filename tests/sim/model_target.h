@@ -99,6 +99,7 @@ public:
     std::uint32_t window = 32;
     bool is_up = true;
     bool may_merge_status = true;
+    bool knows_reservations = false;
     std::uint8_t cache_mode = 0x14;  ///< MODE SENSE: WCE in bit 2, DPOFUA in bit 4.
 
     [[nodiscard]] int accept();
@@ -115,6 +116,7 @@ public:
     void restart();
     [[nodiscard]] const std::string& complaint() const { return complaint_; }
     [[nodiscard]] std::uint64_t late_executions() const { return late_executions_; }
+    [[nodiscard]] std::size_t registrations() const { return keys_.size(); }
 
 private:
     /// A numbered PDU that came before its turn, over another connection than those before it, with
@@ -155,6 +157,7 @@ private:
         std::uint32_t stat_sn = 0;
         std::uint32_t last_ack = 0;
         std::uint16_t cid = 0;
+        std::uint64_t isid = 0;
         std::uint32_t lost_ack = 0;  // ExpStatSN of the connection that a login reinstates.
         // It reinstated another one, and nothing says yet that the initiator heard of it: what the
         // next login in its place says of the lost connection may still be of the one before.
@@ -178,6 +181,7 @@ private:
         std::uint32_t ttt = 0xffffffff;
         Micros run_at = kNever;  // When it is executed; never: data is missing.
         bool is_silent = false;
+        bool is_refused = false;     // Conflicts with the reservation that it met.
         bool is_ghost = false;       // Aborted: answered, and not executed.
         bool is_discarding = false;  // Up to the end of this sequence of Data-Out.
     };
@@ -199,6 +203,7 @@ private:
     // model_recovery.cc
     void on_snack(int id, const Pdu& pdu);
     void on_data_ack(Conn& conn, const Pdu& pdu);
+    [[nodiscard]] bool rejects_data(Conn& conn, const Pdu& pdu);
     void keep(Conn& conn, const Pdu& pdu, bool is_counted);
     void forget_acknowledged(Conn& conn);
     void resend(Conn& conn, Pdu pdu);
@@ -218,6 +223,12 @@ private:
     void go_on(int id, Micros now, const Pdu& request);
     void send_again(Conn& conn, Conn& lost, const Pdu& request);
     [[nodiscard]] bool discards(int id, Micros now, Command& command, const Pdu& pdu);
+    // model_reservation.cc
+    [[nodiscard]] bool conflicts(const Conn& conn, const Pdu& pdu) const;
+    [[nodiscard]] Bytes reservation_data(const Pdu& pdu) const;
+    void reserve_out(const Command& command);
+    void register_key(std::uint64_t isid, std::uint64_t key);
+    void preempt_and_abort(std::uint64_t isid, std::uint64_t key);
     // model_faults.cc
     [[nodiscard]] bool abort(int conn, std::uint32_t itt);
     void distort(Conn& conn, Pdu& pdu);
@@ -241,7 +252,10 @@ private:
     std::map<int, Conn> conns_;
     std::map<std::uint16_t, std::weak_ptr<Shared>> sessions_;
     std::uint16_t next_tsih_ = 1;
-    std::map<std::uint64_t, Command> commands_;  // By arrival.
+    std::map<std::uint64_t, Command> commands_;    // By arrival.
+    std::map<std::uint64_t, std::uint64_t> keys_;  // Registered, by ISID.
+    std::optional<std::uint64_t> holder_;          // ISID of who reserved.
+    std::uint32_t data_tag_ = 0;
     int next_conn_ = 1;
     std::uint64_t next_command_ = 1;
     std::uint64_t late_executions_ = 0;

@@ -98,7 +98,7 @@ Happening noticed(const Notice& notice) {
                                        Happening::ConnectionRemoved,
                                        Happening::NegotiationNote};
     static_assert(kKinds.size() == static_cast<std::size_t>(NoticeKind::NegotiationNote) + 1);
-    constexpr auto kLastReason = static_cast<std::uint64_t>(LossReason::ReinstatementFailed);
+    constexpr auto kLastReason = static_cast<std::uint64_t>(LossReason::PortRegistered);
     if (notice.kind == NoticeKind::SessionLost && notice.a <= kLastReason) {
         return beyond(Happening::LostTransport, notice.a);
     }

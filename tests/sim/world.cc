@@ -46,6 +46,7 @@ World::World(std::uint64_t seed, bool is_traced)
     target_->window = 1 + static_cast<std::uint32_t>(random_.below(16));
     target_->cache_mode = has_volatile_cache_ ? 0x04 : 0x00;
     if (random_.one_in(2)) target_->cache_mode |= 0x10;
+    target_->knows_reservations = knows_reservations_;
     make_engine();
     jobs_.resize(depth_);
     buffers_.assign(
@@ -75,6 +76,7 @@ void World::start_engine() {
 
 void World::stop_engine() {
     tap().saw(is_stopping_ ? Happening::StopAgain : Happening::Stop);
+    if (!is_stopping_) stopped_at_ = now_;
     is_stopping_ = true;
     const EngineScope scope;
     engine_->stop(instant(now_));
@@ -175,10 +177,13 @@ void World::choose_life() {
     faults_.late = rate(100);
     faults_.cut = rate(60);
     faults_.ghost = rate(2);
+    config_.fence_by_reservation = dice(3) == 0;
+    knows_reservations_ = dice(4) != 0;
     // Where the fence is a wait, nothing may linger longer than that.
     const bool is_reset_sure = faults_.deaf_management == 0 && faults_.refuse_management == 0;
     const bool is_fenced_by_reset = config_.owns_unit_alone && is_reset_sure;
-    faults_.hold_max = is_fenced_by_reset ? 40 * kSecond : 11 * kSecond;
+    const bool is_fenced_by_key = config_.fence_by_reservation && knows_reservations_;
+    faults_.hold_max = is_fenced_by_reset || is_fenced_by_key ? 40 * kSecond : 11 * kSecond;
 }
 
 void World::fail(const std::string& what) {
@@ -281,6 +286,9 @@ Verdict World::live() {
         check_disk();
         if (engine_->counters().requests_in_flight != 0) fail("a slot is not home");
         if (is_ready_ && completed_ != submitted_) fail("a request was forgotten");
+        // A host that was paused meanwhile may have given up.
+        const bool is_quick = is_calm_ && now_ - stopped_at_ < kSecond;
+        if (is_quick && target_->registrations() != 0) fail("a reservation key was left behind");
         if (engine_->phase() != SessionPhase::Ended) fail("stopped, but not ended");
     }
     return {.failure = failure_,

@@ -215,9 +215,11 @@ private:
     bool is_stopping_ = false;
     bool faults_on_ = true;
     bool has_volatile_cache_ = false;
+    bool knows_reservations_ = false;
     bool survives_cuts_ = false;  ///< Level 2 on both sides.
     Micros faults_until_ = 0;
     Micros next_fault_ = 0;
+    Micros stopped_at_ = kNever;
     Micros stall_until_ = 0;   ///< Until then nothing moves at all.
     Micros paused_until_ = 0;  ///< Until then our loop does not run; the wire and the target do.
     Micros pause_for_ = 0;     ///< A pause that begins as soon as something is lent to send.

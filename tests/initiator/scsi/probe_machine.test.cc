@@ -53,7 +53,7 @@ struct Unit {
     if (operation == Operation::ServiceActionIn16) return "capacity";
     if (operation == Operation::ModeSense6) return at(2) == 8 ? "mode6" : "modeall";
     if (operation == Operation::ModeSense10) return "mode10";
-    if (operation == Operation::MaintenanceIn) return "known";
+    if (operation == Operation::MaintenanceIn) return at(1) == 0x0d ? "functions" : "known";
     EXPECT_EQ(operation, Operation::Inquiry);
     return at(1) == 0 ? "inquiry" : "vpd" + std::to_string(at(2));
 }
@@ -76,6 +76,7 @@ struct Unit {
                 {"capacity", good(joined(hex("00000000000fffff 00000200 00 03 c0 00"),
                                          std::vector<std::byte>(16)))},
                 {"mode6", good(hex("17 00 10 00 08 12 04 00"))},
+                {"functions", good(hex("88 00 00 00"))},
             }};
 }
 
@@ -110,9 +111,9 @@ TEST(ProbeMachine, LearnsEveryFactOfAWholeUnit) {
     Unit unit = whole_unit();
     ProbeMachine probe{kLun};
     ASSERT_EQ(run(probe, unit), ProbeStep::Ready);
-    EXPECT_EQ(unit.asked,
-              (std::vector<std::string>{"luns", "inquiry", "ready", "vpd0", "vpd128", "vpd131",
-                                        "vpd176", "vpd177", "vpd178", "capacity", "mode6"}));
+    EXPECT_EQ(unit.asked, (std::vector<std::string>{"luns", "inquiry", "ready", "vpd0", "vpd128",
+                                                    "vpd131", "vpd176", "vpd177", "vpd178",
+                                                    "capacity", "mode6", "functions"}));
     const DeviceFacts& facts = probe.facts();
     EXPECT_EQ(facts.block_bytes, 512U);
     EXPECT_EQ(facts.blocks, 0x10'0000U);
@@ -126,6 +127,7 @@ TEST(ProbeMachine, LearnsEveryFactOfAWholeUnit) {
     EXPECT_TRUE(facts.can_unmap && facts.can_write_same && facts.can_write_same_unmap);
     EXPECT_TRUE(facts.unmapped_reads_zero && facts.write_cache && facts.can_force_unit_access);
     EXPECT_FALSE(facts.rotational || facts.read_only);
+    EXPECT_EQ(facts.unit_reset, Told::Yes);
     EXPECT_EQ(facts.vendor.view(), "HFTARGET");
     EXPECT_EQ(facts.product.view(), "RAM DISK");
     EXPECT_EQ(facts.revision.view(), "1.0");
@@ -137,11 +139,13 @@ TEST(ProbeMachine, LearnsEveryFactOfAWholeUnit) {
 // Goal: a unit that knows only what it must is still a disk, and its cache counts as volatile.
 TEST(ProbeMachine, DoesWithoutEverythingOptional) {
     Unit unit = whole_unit();
-    for (const char* optional : {"luns", "vpd0", "mode6"}) unit.answers.erase(optional);
+    for (const char* optional : {"luns", "vpd0", "mode6", "functions"})
+        unit.answers.erase(optional);
     ProbeMachine probe{kLun};
     ASSERT_EQ(run(probe, unit), ProbeStep::Ready);
-    EXPECT_EQ(unit.asked, (std::vector<std::string>{"luns", "inquiry", "ready", "vpd0", "capacity",
-                                                    "mode6", "mode10", "modeall", "known"}));
+    EXPECT_EQ(unit.asked,
+              (std::vector<std::string>{"luns", "inquiry", "ready", "vpd0", "capacity", "mode6",
+                                        "mode10", "modeall", "known", "functions"}));
     EXPECT_TRUE(probe.facts().write_cache);
     EXPECT_FALSE(probe.facts().can_unmap || probe.facts().can_write_same);
     EXPECT_FALSE(probe.facts().can_force_unit_access);

@@ -7,12 +7,12 @@
 
 #include "tests/initiator/session/added.h"
 #include "tests/initiator/session/peer.h"
+#include "tests/initiator/session/pieces.h"
 
 namespace holdfast::initiator {
 namespace {
 
 constexpr std::uint32_t kNone = 0xffffffffU;
-constexpr std::uint32_t kPiece = 512;
 constexpr std::uint8_t kLunReset = 5;
 constexpr std::uint8_t kReassign = 8;
 
@@ -33,21 +33,6 @@ void attach_two(Peer& peer, Added& second) {
     peer.attach();
     connections_ordered(peer, OrderKind::Connect);
     second.log_in();
-}
-
-Bytes piece(std::uint32_t number) {
-    return Bytes(kPiece, static_cast<std::uint8_t>(0x50 + number));
-}
-
-Pdu data(const Peer& peer, const Pdu& command, std::uint32_t n, std::uint8_t flags = 0x00) {
-    return peer.data_in(command, n * kPiece, piece(n), n, flags);
-}
-
-void expect_pieces(Peer& peer, std::uint16_t tag, std::uint32_t count) {
-    for (std::uint32_t n = 0; n < count; ++n) {
-        const auto at = peer.buffer(tag).subspan(std::size_t{n} * kPiece, kPiece);
-        EXPECT_EQ(std::memcmp(at.data(), piece(n).data(), kPiece), 0) << "piece " << n;
-    }
 }
 
 /// The transport of connection 0 breaks, and Time2Wait passes; it is logged in again as `back`.
@@ -96,6 +81,31 @@ std::string level_offered(const Peer& peer) {
         }
     }
     return level;
+}
+
+// Goal: what a SNACK had asked for on the lost connection is the reassignment's business: no SNACK
+// speaks of a command that the new connection has not taken over.
+// Rows: ER2-05
+TEST(LevelTwo, GapsOfALostConnectionAreForgotten) {
+    Peer::Options options = level_two();
+    options.target.data_digest = true;
+    Peer peer{options};
+    peer.attach();
+    peer.submit(0, RequestKind::Read, 0, 3);
+    const Pdu command = peer.expect(sim::kCommand);
+    peer.send(data(peer, command, 0));
+    peer.send(data(peer, command, 2));
+    EXPECT_EQ(peer.expect(sim::kSnack).itt(), command.itt());
+    Added back{peer, 0};
+    lose_and_log_in(peer, back);
+    expect_reassign(back, command, 1);
+    peer.submit(1, RequestKind::Read, 0, 2);
+    const Pdu next = back.expect(sim::kCommand);
+    back.send(data(peer, next, 1));
+    EXPECT_EQ(back.expect(sim::kSnack).itt(), next.itt());
+    peer.advance(Duration::from_s(5));  // Asked again.
+    EXPECT_EQ(back.expect(sim::kSnack).itt(), next.itt());
+    EXPECT_TRUE(back.is_quiet());
 }
 
 // Goal: the only connection breaks in the middle of a read: after Time2Wait it is logged in again

@@ -1,9 +1,8 @@
 // Recovery within a command and within a connection: what is lost is asked for again.
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "tests/initiator/session/peer.h"
+#include "tests/initiator/session/pieces.h"
 
 namespace holdfast::initiator {
 namespace {
@@ -12,7 +11,6 @@ constexpr std::uint32_t kNone = 0xffffffffU;
 constexpr std::uint8_t kData = 0;
 constexpr std::uint8_t kStatus = 1;
 constexpr std::uint8_t kAck = 2;
-constexpr std::uint32_t kPiece = 512;
 
 Peer::Options level_one() {
     Peer::Options options;
@@ -21,15 +19,6 @@ Peer::Options level_one() {
     options.target.header_digest = true;
     options.target.data_digest = true;
     return options;
-}
-
-Bytes piece(std::uint32_t number) {
-    return Bytes(kPiece, static_cast<std::uint8_t>(0x30 + number));
-}
-
-/// Data-In number `n` of a read in pieces.
-Pdu data(const Peer& peer, const Pdu& command, std::uint32_t n, std::uint8_t flags = 0x00) {
-    return peer.data_in(command, n * kPiece, piece(n), n, flags);
 }
 
 /// With one byte of its data flipped. The status counts, though nobody gets it.
@@ -69,13 +58,6 @@ Pdu expect_snack(Peer& peer, std::uint8_t type, std::uint32_t first) {
     EXPECT_TRUE(snack.data.empty());
     EXPECT_TRUE(peer.is_quiet());
     return snack;
-}
-
-void expect_pieces(Peer& peer, std::uint16_t tag, std::uint32_t count) {
-    for (std::uint32_t n = 0; n < count; ++n) {
-        const auto at = peer.buffer(tag).subspan(std::size_t{n} * kPiece, kPiece);
-        EXPECT_EQ(std::memcmp(at.data(), piece(n).data(), kPiece), 0) << "piece " << n;
-    }
 }
 
 /// Whether the newest login offered the level.
@@ -281,13 +263,6 @@ TEST(Repair, MissingR2tIsAskedForAgain) {
 // Goal: a Data-Out that reached the target broken is rejected and asked for by one more R2T.
 // Rows: DIG-12, R2T-09, REJ-05
 TEST(Repair, RecoveryR2tIsServed) {
-    Peer peer{level_one()};
-    peer.attach();
-    peer.submit(0, RequestKind::Write, 0, 1);
-    const Pdu command = peer.expect(sim::kCommand);
-    peer.send(peer.reject(0x02, command));
-    peer.expect_order(OrderKind::Reset);  // The command itself: its CmdSN left a hole.
-
     Peer::Options options = level_one();
     options.target.initial_r2t = true;
     options.target.immediate_data = false;
@@ -304,6 +279,58 @@ TEST(Repair, RecoveryR2tIsServed) {
     EXPECT_EQ(again.ttt(), 0x701U);
     other.send(other.response_to(write));
     other.expect_completion(0);
+}
+
+// Goal: a command whose immediate data arrived broken was never taken in: the same command fills
+// the hole that its CmdSN left, and what came after it goes on. Where the number was taken all the
+// same, or at level 0, the session is dropped.
+// Rows: ER1-12, REJ-05
+TEST(Repair, RejectedCommandFillsItsHole) {
+    Peer peer{level_one()};
+    peer.attach();
+    for (std::uint16_t tag = 0; tag < 2; ++tag) peer.submit(tag, RequestKind::Write, tag, 1);
+    const Pdu first = peer.expect(sim::kCommand);
+    const Pdu second = peer.expect(sim::kCommand);
+    peer.expected_cmd_sn = first.cmd_sn();
+    peer.send(peer.reject(0x02, first));
+    const Pdu again = peer.expect(sim::kCommand);
+    EXPECT_EQ(again.itt(), first.itt());
+    EXPECT_EQ(again.cmd_sn(), first.cmd_sn());
+    EXPECT_EQ(again.data, first.data);
+    EXPECT_TRUE(peer.is_quiet());
+    peer.expected_cmd_sn = second.cmd_sn() + 1;
+    peer.send(peer.response_to(first));
+    peer.send(peer.response_to(second));
+    peer.expect_completion(0);
+    peer.expect_completion(1);
+    EXPECT_EQ(peer.engine().counters().tasks_resent, 1U);
+    peer.submit(0, RequestKind::Write, 0, 1);
+    peer.send(peer.reject(0x02, peer.expect(sim::kCommand)));
+    peer.expect_order(OrderKind::Reset);
+
+    Peer plain;
+    plain.attach();
+    plain.submit(0, RequestKind::Write, 0, 1);
+    const Pdu lost = plain.expect(sim::kCommand);
+    plain.expected_cmd_sn = lost.cmd_sn();
+    plain.send(plain.reject(0x02, lost));
+    plain.expect_order(OrderKind::Reset);
+}
+
+// Goal: a target that rejects the same command for ever is left.
+TEST(Repair, RejectedCommandIsNotSentForEver) {
+    Peer peer{level_one()};
+    peer.attach();
+    peer.submit(0, RequestKind::Write, 0, 1);
+    int sent = 0;
+    while (!peer.is_quiet()) {
+        const Pdu command = peer.expect(sim::kCommand);
+        ASSERT_LT(++sent, 100);
+        peer.expected_cmd_sn = command.cmd_sn();
+        peer.send(peer.reject(0x02, command));
+    }
+    EXPECT_EQ(sent, 9);
+    peer.expect_order(OrderKind::Reset);
 }
 
 // Goal: an R2T that does not come is not asked for: only the next one, or the command's time-out,
