@@ -28,6 +28,11 @@ std::uint64_t count_at(const Json& json, const char* pointer) {
     return number <= 0 ? 0 : static_cast<std::uint64_t>(number);
 }
 
+bool is_set_at(const Json& json, const char* pointer) {
+    const Json::json_pointer at{pointer};
+    return json.contains(at) && json.at(at) == true;
+}
+
 void add_protections(std::string& text, const Json& status) {
     const auto rows = status.find("protections");
     if (rows == status.end() || rows->empty()) return;
@@ -96,6 +101,10 @@ std::string status_text(const Json& status) {
                         count_at(status, "/session/connections_agreed"),
                         count_at(status, "/session/error_recovery_level"),
                         count_at(status, "/counters/snacks_sent"));
+    text += fmt::format("  fence       {}{}; of a lost connection: {}\n",
+                        text_at(status, "/session/fence"),
+                        is_set_at(status, "/session/fence_certain") ? "" : " (untried)",
+                        text_at(status, "/session/fence_of_connection"));
     text +=
         fmt::format("  unit        {} {}, blocks of {} bytes\n", text_at(status, "/device/vendor"),
                     text_at(status, "/device/product"), text_at(status, "/device/block_bytes"));

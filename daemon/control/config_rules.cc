@@ -198,6 +198,10 @@ constexpr std::array kTuningRules{
     Rule<Tuning>{
         "tier",
         [](N v, Tuning& t) { return take_name(v, t.tier, tier_from, "\"A\", \"B\" or \"C\""); }},
+    Rule<Tuning>{"fence",
+                 [](N v, Tuning& t) {
+                     return take_name(v, t.fence, fence_wish_from, "\"auto\" or \"preempt\"");
+                 }},
     Rule<Tuning>{"header_digest",
                  [](N v, Tuning& t) { return take_digest(v, t.wish.header_digest); }},
     Rule<Tuning>{"data_digest", [](N v, Tuning& t) { return take_digest(v, t.wish.data_digest); }},

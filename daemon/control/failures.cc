@@ -67,7 +67,7 @@ constexpr std::array kLoginStatuses{
                 "the target has no resources for another session; close one or raise its limit"},
 };
 
-constexpr std::array<std::string_view, 6> kProbeErrors{
+constexpr std::array<std::string_view, 7> kProbeErrors{
     "there is no such LUN at the target; 'holdfast discover' lists targets, and the target's own "
     "configuration its LUNs",
     "the LUN is not a disk; Holdfast serves block devices only",
@@ -75,10 +75,12 @@ constexpr std::array<std::string_view, 6> kProbeErrors{
     "the LUN's answers to the probe are malformed; update the target or try another LUN",
     "the LUN stayed 'not ready'; wait until the target has brought it up",
     "behind the address there is another device than before; check what the target exports",
+    "another host has preempted our reservation of the LUN; when it is ours again, detach and "
+    "attach",
 };
-constexpr std::array<ExitCode, 6> kProbeCodes{ExitCode::NotFound,    ExitCode::NotFound,
-                                              ExitCode::DeviceError, ExitCode::Protocol,
-                                              ExitCode::DeviceError, ExitCode::DeviceError};
+constexpr std::array<ExitCode, 7> kProbeCodes{
+    ExitCode::NotFound,    ExitCode::NotFound,    ExitCode::DeviceError, ExitCode::Protocol,
+    ExitCode::DeviceError, ExitCode::DeviceError, ExitCode::DeviceError};
 
 /// LockdownFailed and what the kernel refused.
 Failure failure_of_machine(const ControlMessage& message) {

@@ -170,8 +170,13 @@ void IsidStore::take_line(std::string_view line) {
 OrFailure<initiator::Isid> IsidStore::isid_of(const IsidKey& key) {
     const auto known = std::ranges::find(records_, key, &Record::key);
     if (known != records_.end()) return known->isid;
+    // An attachment that reserves its unit uses the ISIDs that differ in the lowest bits, too.
+    constexpr std::uint64_t kPortBits = 7;
     initiator::Isid isid = fresh_isid();
-    while (std::ranges::find(records_, isid, &Record::isid) != records_.end()) isid = fresh_isid();
+    const auto is_near = [&isid](const Record& record) {
+        return (record.isid.raw() | kPortBits) == (isid.raw() | kPortBits);
+    };
+    while (std::ranges::any_of(records_, is_near)) isid = fresh_isid();
     records_.push_back({.key = key, .isid = isid});
     if (const auto saved = save(); !saved) {
         records_.pop_back();

@@ -21,7 +21,7 @@ std::string_view text_at(const std::array<std::string_view, N>& texts, std::uint
 }
 
 /// LossReason, in its order.
-constexpr std::array<std::string_view, 13> kLossReasons{
+constexpr std::array<std::string_view, 14> kLossReasons{
     "the connection broke",
     "the target did not answer a ping in time",
     "the target broke the protocol",
@@ -35,10 +35,11 @@ constexpr std::array<std::string_view, 13> kLossReasons{
     "the target did not open its command window",
     "the target did not send again what was lost",
     "a lost connection could not be taken up again",
+    "a reservation key of an earlier session stands at this initiator port",
 };
-constexpr std::array<std::string_view, 4> kFenceRungs{
+constexpr std::array<std::string_view, 5> kFenceRungs{
     "nothing was outstanding", "the logical unit was reset", "the fence time was waited out",
-    "the target was reset"};
+    "the target was reset", "the lost session's reservation key was preempted"};
 /// initiator::Outcome, in its order.
 constexpr std::array<std::string_view, 9> kOutcomes{"done",
                                                     "medium error",
@@ -225,6 +226,24 @@ std::string_view to_text(IoPhase phase) noexcept {
         "starting", "logging-in", "exporting", "locking", "armed",
         "serving",  "detaching",  "ended",     "failed"};
     return text_at(kTexts, static_cast<std::uint64_t>(phase));
+}
+
+std::string_view to_text(initiator::FenceReliance fence) noexcept {
+    using enum initiator::FenceReliance;
+    switch (fence) {
+    case Unknown: return "unknown";
+    case PreemptAndAbort: return "preempt-and-abort";
+    case UnitReset:
+    case UnitResetUntried: return "lun-reset";
+    case TargetResetUntried: return "target-reset";
+    case Wait: return "wait";
+    }
+    return "unknown";
+}
+
+bool is_certain(initiator::FenceReliance fence) noexcept {
+    using enum initiator::FenceReliance;
+    return fence == PreemptAndAbort || fence == UnitReset || fence == Wait;
 }
 
 std::string_view to_text(initiator::SessionPhase phase) noexcept {

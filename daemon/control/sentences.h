@@ -17,6 +17,10 @@ namespace holdfast::daemon {
 [[nodiscard]] std::string sentence_of(SpecError error);
 [[nodiscard]] std::string_view to_text(IoPhase phase) noexcept;
 [[nodiscard]] std::string_view to_text(initiator::SessionPhase phase) noexcept;
+/// The rung, without whether it was seen to work: "lun-reset".
+[[nodiscard]] std::string_view to_text(initiator::FenceReliance fence) noexcept;
+/// The target has told or shown that it has this rung; a wait needs nobody's consent.
+[[nodiscard]] bool is_certain(initiator::FenceReliance fence) noexcept;
 [[nodiscard]] std::string_view to_text(LogLevel level) noexcept;
 
 /// The kernel's text for an errno that came in a message or a record.

@@ -16,6 +16,7 @@ constexpr std::array<std::string_view, kProfileCount> kProfiles{"swap", "root", 
                                                                 "multipath"};
 constexpr std::array<std::string_view, kTierCount> kTiers{"A", "B", "C"};
 constexpr std::array<std::string_view, kExportKindCount> kExports{"ublk", "nbd"};
+constexpr std::array<std::string_view, 2> kFences{"auto", "preempt"};
 
 template <class E, std::size_t N>
 std::optional<E> enumerator_from(const std::array<std::string_view, N>& names,
@@ -91,6 +92,10 @@ std::optional<PromiseTier> tier_from(std::string_view text) noexcept {
 }
 std::optional<ExportKind> export_kind_from(std::string_view text) noexcept {
     return enumerator_from<ExportKind>(kExports, text);
+}
+
+std::optional<FenceWish> fence_wish_from(std::string_view text) noexcept {
+    return enumerator_from<FenceWish>(kFences, text);
 }
 
 std::optional<Duration> duration_from(std::string_view text) noexcept {

@@ -15,6 +15,12 @@
 
 namespace holdfast::daemon {
 
+/// How the end of a lost session's writes is proven. docs/recovery.md, "the fence".
+enum class FenceWish : std::uint8_t {
+    Auto,     ///< Unit reset, or a wait on a shared unit.
+    Preempt,  ///< A persistent reservation, and PREEMPT AND ABORT; below it as Auto.
+};
+
 /// Sizes, timers and negotiation. Each profile has its own defaults.
 struct Tuning {
     std::uint16_t depth = 32;
@@ -22,6 +28,7 @@ struct Tuning {
     std::uint8_t connections = 1;
     SocketSpec socket;
     PromiseTier tier = PromiseTier::C;  ///< The least that will do.
+    FenceWish fence = FenceWish::Auto;
     initiator::OperationalWish wish;
     initiator::TimerConfig timers;
 };
@@ -66,6 +73,7 @@ struct AttachSettings {
 [[nodiscard]] std::optional<ProfileId> profile_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<PromiseTier> tier_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<ExportKind> export_kind_from(std::string_view text) noexcept;
+[[nodiscard]] std::optional<FenceWish> fence_wish_from(std::string_view text) noexcept;
 
 /// "15s", "200ms", "2min", "1h" or "forever"; empty when it is none of these.
 [[nodiscard]] std::optional<Duration> duration_from(std::string_view text) noexcept;

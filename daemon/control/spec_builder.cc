@@ -127,6 +127,7 @@ OrFailure<initiator::SessionConfig> build_session(const AttachSettings& settings
     session.wish = settings.tuning.wish;
     session.timers = settings.tuning.timers;
     session.owns_unit_alone = !settings.shared;
+    session.fence_by_reservation = settings.tuning.fence == FenceWish::Preempt;
     session.read_only = settings.read_only;
     session.auth.offer_md5_only = settings.md5_only;
     auto ours = secret_of(settings.user, settings.password, settings.password_file);

@@ -113,6 +113,9 @@ Json session_json(const StatusFacts& facts) {
     json["connections"] = facts.counters.connections;
     json["connections_agreed"] = facts.counters.connections_agreed;
     json["error_recovery_level"] = facts.counters.error_recovery_level;
+    json["fence"] = to_text(facts.counters.fence);
+    json["fence_certain"] = is_certain(facts.counters.fence);
+    json["fence_of_connection"] = facts.counters.error_recovery_level >= 2 ? "reassign" : "session";
     return json;
 }
 
@@ -286,6 +289,14 @@ std::string metrics_text(std::span<const StatusFacts> all) {
         for (const StatusFacts& facts : all)
             text += fmt::format("holdfast_{}{{name=\"{}\"}} {}\n", metric.name, facts.name.view(),
                                 metric.value(facts));
+    }
+    text +=
+        "# HELP holdfast_fence 1 for the rung that ends a lost session's writes\n"
+        "# TYPE holdfast_fence gauge\n";
+    for (const StatusFacts& facts : all) {
+        text += fmt::format("holdfast_fence{{name=\"{}\",rung=\"{}\",certain=\"{}\"}} 1\n",
+                            facts.name.view(), to_text(facts.counters.fence),
+                            is_certain(facts.counters.fence));
     }
     text +=
         "# HELP holdfast_latency_seconds Latency of requests\n"

@@ -52,8 +52,8 @@ bool is_sound(const SessionConfig& session) noexcept {
            is_sound(session.target_name) && is_sound(session.portals) &&
            is_sound(session.auth.to_target) && is_sound(session.auth.from_target) &&
            is_sound(session.auth.offer_md5_only) && is_sound(session.wish) &&
-           is_sound(session.owns_unit_alone) && is_sound(session.read_only) &&
-           is_sound(session.takes_over_device);
+           is_sound(session.owns_unit_alone) && is_sound(session.fence_by_reservation) &&
+           is_sound(session.read_only) && is_sound(session.takes_over_device);
 }
 
 bool is_sound(const AttachSpec& spec) noexcept {

@@ -38,7 +38,9 @@ bool enumerators_are_known(const StatusFacts& facts) noexcept {
     return static_cast<std::uint8_t>(facts.profile) < kProfileCount &&
            static_cast<std::uint8_t>(facts.tier) < kTierCount &&
            static_cast<std::uint8_t>(facts.phase) < kIoPhaseCount &&
-           facts.session_phase <= initiator::SessionPhase::Ended;
+           facts.session_phase <= initiator::SessionPhase::Ended &&
+           facts.counters.fence <= initiator::FenceReliance::Wait &&
+           facts.device.unit_reset <= initiator::Told::Yes;
 }
 
 }  // namespace

@@ -248,6 +248,13 @@ TEST(StatusText, ShowsWhatWasAgreed) {
     status["counters"]["snacks_sent"] = 5;
     EXPECT_THAT(status_text(status),
                 HasSubstr("2 of 4 connections, recovery level 1, 5 SNACKs sent"));
+    status["session"]["fence"] = "lun-reset";
+    status["session"]["fence_certain"] = false;
+    status["session"]["fence_of_connection"] = "session";
+    EXPECT_THAT(status_text(status),
+                HasSubstr("fence       lun-reset (untried); of a lost connection: session\n"));
+    status["session"]["fence_certain"] = true;
+    EXPECT_THAT(status_text(status), HasSubstr("fence       lun-reset; of"));
 }
 
 }  // namespace

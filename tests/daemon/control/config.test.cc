@@ -60,7 +60,7 @@ TEST(Config, EveryKeyIsTaken) {
         "chap_md5_only = true\nexport = \"nbd\"\nnbd_socket = \"/run/n\"\nread_only = true\n"
         "shared = true\nslot = 2\nauto = false\nforce_tier = true\nwithout_lockdown = true\n"
         "keep_kernel_reserve = true\nrequest_size = \"64KiB\"\nconnections = 2\n"
-        "send_buffer = 65536\nreceive_buffer = \"1MiB\"\ntier = \"C\"\n"
+        "send_buffer = 65536\nreceive_buffer = \"1MiB\"\ntier = \"C\"\nfence = \"preempt\"\n"
         "header_digest = \"require\"\ndata_digest = \"never\"\nublk_id = 4\n"
         "[attachment.a.timers]\nreplacement = \"forever\"\nnop_interval = \"500ms\"\n"
         "[attachment.a.negotiation]\ninitial_r2t = true\nmax_burst = \"256KiB\"\n"
@@ -86,6 +86,7 @@ TEST(Config, EveryKeyIsTaken) {
     EXPECT_EQ(a.tuning.timers.command, Duration::from_s(9));
     EXPECT_EQ(a.tuning.request_bytes, 65536U);
     EXPECT_EQ(a.tuning.connections, 2);
+    EXPECT_EQ(a.tuning.fence, FenceWish::Preempt);
     EXPECT_EQ(a.tuning.socket.receive_bytes, 1U << 20);
     EXPECT_EQ(a.tuning.timers.replacement, Duration::max());
     EXPECT_EQ(a.tuning.timers.nop_interval, Duration::from_ms(500));

@@ -48,7 +48,8 @@ StatusFacts sample_facts() {
     facts.counters.tasks_resent = 8;
     facts.counters.connections = 2;
     facts.counters.connections_agreed = 4;
-    facts.counters.error_recovery_level = 1;
+    facts.counters.error_recovery_level = 2;
+    facts.counters.fence = initiator::FenceReliance::UnitReset;
     facts.read_latency.add(Duration::from_us(100));
     facts.notices.push({.at = Instant::from_ns(0), .notice = {}});
     return facts;
@@ -100,6 +101,9 @@ TEST(StatusJson, HasEveryDocumentedKey) {
                             "session.connections:number",
                             "session.connections_agreed:number",
                             "session.error_recovery_level:number",
+                            "session.fence:string",
+                            "session.fence_certain:boolean",
+                            "session.fence_of_connection:string",
                             "device.vendor:string",
                             "device.block_bytes:number",
                             "device.blocks:number",
@@ -165,7 +169,9 @@ TEST(Metrics, EveryLineIsWellFormed) {
     EXPECT_THAT(all, HasSubstr("holdfast_tasks_resent_total{name=\"swap0\"} 8\n"));
     EXPECT_THAT(all, HasSubstr("holdfast_connections{name=\"swap0\"} 2\n"));
     EXPECT_THAT(all, HasSubstr("holdfast_connections_agreed{name=\"swap0\"} 4\n"));
-    EXPECT_THAT(all, HasSubstr("holdfast_error_recovery_level{name=\"swap0\"} 1\n"));
+    EXPECT_THAT(all, HasSubstr("holdfast_error_recovery_level{name=\"swap0\"} 2\n"));
+    EXPECT_THAT(
+        all, HasSubstr("holdfast_fence{name=\"swap0\",rung=\"lun-reset\",certain=\"true\"} 1\n"));
 }
 
 // Goal: a scraper gets numbers before anything is attached.
