@@ -43,7 +43,8 @@ struct OperationalPolicy {
     std::uint32_t max_connections = 1;
     std::uint32_t time2wait_s = 2;
     std::uint32_t time2retain_s = 0;
-    /// 0, or 2; with 2 the commands of a lost connection are kept for Time2Retain.
+    /// From 1 on lost PDUs are sent again; with 2 the commands of a lost connection are kept for
+    /// Time2Retain.
     std::uint32_t recovery_level = 0;
     bool initial_r2t = false;
     bool immediate_data = true;

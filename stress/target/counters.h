@@ -18,6 +18,10 @@ struct Counters {
     std::uint64_t recovery_logouts = 0;
     std::uint64_t tasks_reassigned = 0;
     std::uint64_t tasks_forgotten = 0;
+    std::uint64_t snacks = 0;
+    std::uint64_t snacks_refused = 0;
+    std::uint64_t pdus_sent_again = 0;
+    std::uint64_t tasks_preempted = 0;
     std::uint64_t logouts = 0;
     std::uint64_t pdus_received = 0;
     std::uint64_t pdus_sent = 0;

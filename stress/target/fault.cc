@@ -28,6 +28,7 @@ bool acts_at_once(FaultKind kind) {
     case FaultKind::CorruptHeaderDigest:
     case FaultKind::CorruptDataDigest:
     case FaultKind::CorruptData:
+    case FaultKind::LosePdu:
     case FaultKind::Busy:
     case FaultKind::TaskSetFull:
     case FaultKind::ReservationConflict:

@@ -42,6 +42,7 @@ enum class FaultKind : std::uint8_t {
     CorruptHeaderDigest,
     CorruptDataDigest,
     CorruptData,
+    LosePdu,
     Busy,
     TaskSetFull,
     ReservationConflict,

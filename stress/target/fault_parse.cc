@@ -29,6 +29,7 @@ constexpr std::array kKinds{
     NamedKind{"corrupt-digest", FaultKind::CorruptDataDigest},
     NamedKind{"corrupt-digest header", FaultKind::CorruptHeaderDigest},
     NamedKind{"corrupt-data", FaultKind::CorruptData},
+    NamedKind{"lose-pdu", FaultKind::LosePdu},
     NamedKind{"busy", FaultKind::Busy},
     NamedKind{"task-set-full", FaultKind::TaskSetFull},
     NamedKind{"reservation-conflict", FaultKind::ReservationConflict},
@@ -292,6 +293,7 @@ Problem read_arguments(FaultAction& action, Arguments& arguments) {
     case FaultKind::Reset:
     case FaultKind::Close:
     case FaultKind::CorruptData:
+    case FaultKind::LosePdu:
     case FaultKind::Busy:
     case FaultKind::TaskSetFull:
     case FaultKind::ReservationConflict:

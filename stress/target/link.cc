@@ -46,6 +46,7 @@ Link::Spoil Link::take_spoil(Bytes data) {
         if (fault.kind == FaultKind::CorruptDataDigest && params.digests.data && !data.empty())
             return spoil.data_digest = true;
         if (fault.kind == FaultKind::CorruptData && !data.empty()) return spoil.data = true;
+        if (fault.kind == FaultKind::LosePdu && full_feature) return spoil.whole = true;
         if (fault.kind != FaultKind::CloseAtByte) return false;
         spoil.cut_at = fault.number;
         return true;
@@ -82,8 +83,10 @@ void Link::send(Header& header, Bytes data, DataSource source) {
     if (state != LinkState::Open) return;
     ++counters_.pdus_sent;
     const Spoil spoil = armed_.empty() ? Spoil{} : take_spoil(data);
-    const std::size_t before = tx.pending_bytes();
     put_be24<at::kDataLength>(std::span{header}, static_cast<std::uint32_t>(data.size()));
+    if (keeps_sent) sent.keep(header, data);
+    if (spoil.whole) return;
+    const std::size_t before = tx.pending_bytes();
     tx.append(header);
     if (params.digests.header) tx.append(spoiled(digest_of(header), spoil.header_digest));
     if (!data.empty()) send_data(data, source, spoil);

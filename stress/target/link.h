@@ -13,6 +13,7 @@
 #include "stress/target/fault.h"
 #include "stress/target/login.h"
 #include "stress/target/rx_buffer.h"
+#include "stress/target/sent_store.h"
 #include "stress/target/tx_queue.h"
 
 namespace holdfast::target {
@@ -67,12 +68,16 @@ public:
     std::string local_address;
     RxBuffer rx;
     TxQueue tx;
+    /// From recovery level 1 on.
+    SentStore sent;
     LinkState state = LinkState::Open;
     LinkParams params;
     std::unique_ptr<Login> login;
     SessionId session = kNoSession;
     std::uint16_t cid = 0;
     bool full_feature = false;
+    bool keeps_sent = false;
+    std::uint64_t sent_again = 0;  ///< PDUs; those of a SNACK.
     bool logout_wanted = false;
     std::uint32_t stat_sn;
     Instant mute_until;
@@ -89,6 +94,7 @@ private:
         bool header_digest = false;
         bool data_digest = false;
         bool data = false;
+        bool whole = false;  // Numbered and kept, and not sent.
         std::optional<std::uint64_t> cut_at;
     };
     [[nodiscard]] Spoil take_spoil(Bytes data);

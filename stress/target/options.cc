@@ -29,7 +29,7 @@ constexpr const char* kFaults = R"(Faults are 'WHEN ACTION'.
   ACTION on the PDU:   delay 50ms   drop   drop-reply   busy   task-set-full   reservation-conflict
                        check 3/11/00   reject protocol   hold-write 5s (executes late, even after
                        its connection died)
-  on the next reply:   close-at-byte N   corrupt-digest header|data   corrupt-data
+  on the next reply:   close-at-byte N   corrupt-digest header|data   corrupt-data   lose-pdu
   on connections:      reset   close   stop-answering [10s]   garbage 4096   ping
                        async-logout [s]   async-drop [s]   async-drop-all [s]   async-negotiate [s]
                        async-sense 3f/0e   async-vendor   unit-attention 29/00
@@ -134,7 +134,7 @@ void add_negotiation(CLI::App& app, OperationalPolicy& policy, Words& words) {
     number("--max-connections", policy.max_connections, "MaxConnections");
     number("--time2wait", policy.time2wait_s, "DefaultTime2Wait in seconds");
     number("--time2retain", policy.time2retain_s, "DefaultTime2Retain in seconds");
-    number("--recovery-level", policy.recovery_level, "ErrorRecoveryLevel, 0 or 2 (without SNACK)");
+    number("--recovery-level", policy.recovery_level, "ErrorRecoveryLevel, 0 to 2");
     const auto boolean = [&](const char* name, bool& value, const char* help) {
         app.add_option(name, value, help)->capture_default_str()->group(group);
     };

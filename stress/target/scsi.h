@@ -52,6 +52,8 @@ inline constexpr Sense kParameterLength{sense_key::kIllegalRequest, 0x1a, 0x00, 
 inline constexpr Sense kWriteProtected{sense_key::kDataProtect, 0x27, 0x00, {}};
 inline constexpr Sense kPowerOn{sense_key::kUnitAttention, 0x29, 0x00, {}};
 inline constexpr Sense kBusDeviceReset{sense_key::kUnitAttention, 0x29, 0x03, {}};
+inline constexpr Sense kReservationsReleased{sense_key::kUnitAttention, 0x2a, 0x04, {}};
+inline constexpr Sense kRegistrationsPreempted{sense_key::kUnitAttention, 0x2a, 0x05, {}};
 inline constexpr Sense kCapacityChanged{sense_key::kUnitAttention, 0x2a, 0x09, {}};
 inline constexpr Sense kCrcError{sense_key::kAbortedCommand, 0x47, 0x05, {}};
 inline constexpr Sense kUnexpectedUnsolicitedData{sense_key::kAbortedCommand, 0x0c, 0x0c, {}};
@@ -79,6 +81,8 @@ inline constexpr std::uint8_t kSyncCache10 = 0x35;
 inline constexpr std::uint8_t kWriteSame10 = 0x41;
 inline constexpr std::uint8_t kUnmap = 0x42;
 inline constexpr std::uint8_t kModeSense10 = 0x5a;
+inline constexpr std::uint8_t kPersistentReserveIn = 0x5e;
+inline constexpr std::uint8_t kPersistentReserveOut = 0x5f;
 inline constexpr std::uint8_t kRead16 = 0x88;
 inline constexpr std::uint8_t kCompareAndWrite = 0x89;
 inline constexpr std::uint8_t kWrite16 = 0x8a;

@@ -62,6 +62,7 @@ std::optional<Sense> Session::take_unit_attention(std::uint16_t lun, std::uint8_
 void Session::on_pdu(Link& link, const Pdu& pdu, const PduFaults& faults, Services& services) {
     const auto opcode = static_cast<Opcode>(opcode_of(pdu.header));
     if (keeps_tasks()) take_acknowledgement(link, be32_at<at::kExpStatSn>(pdu.header));
+    if (params_.recovery_level > 0) link.sent.acknowledge(be32_at<at::kExpStatSn>(pdu.header));
     if (!pdu.data_intact) {
         // Section 7.8: discard, say so; the command then never existed.
         ++services.counters.digest_errors;
@@ -72,6 +73,8 @@ void Session::on_pdu(Link& link, const Pdu& pdu, const PduFaults& faults, Servic
     }
     if (opcode == Opcode::DataOut) {
         on_data_out(link, pdu, services);
+    } else if (opcode == Opcode::Snack) {
+        on_snack(link, pdu, services);
     } else if (is_immediate(pdu.header)) {
         dispatch(link, pdu, faults, services);
     } else {
@@ -159,6 +162,8 @@ std::optional<Outcome> Session::early_answer(const Task& task, Services& service
         return Outcome::check(kNoSuchLun);
     }
     if (opcode == scsi_op::kReportLuns) return {};
+    if (unit->second.is_reserved_against(nexus(), task.cdb))
+        return Outcome{.status = ScsiStatus::ReservationConflict};
     const Plan plan = unit->second.plan(task.cdb);
     if (plan.refusal) return Outcome::check(*plan.refusal);
     if (plan.exact && plan.out_bytes != task.edtl) return Outcome::check(kInvalidFieldInCdb);
@@ -174,6 +179,7 @@ Outcome Session::execute(const Task& task, Bytes data_out, Services& services) {
     }
     const auto unit = services.units.find(task.lun);
     if (unit == services.units.end()) return inquiry_without_unit(task.cdb);
+    if (opcode == scsi_op::kPersistentReserveOut) return reserve(task, data_out, services);
     services.counters.bytes_written += data_out.size();
     const auto block = parse_block_command(task.cdb);
     if (block && block->action == BlockAction::Write && block->fua) ++services.counters.fua_writes;

@@ -1,5 +1,6 @@
 /// One session: the command window, its tasks and their data. RFC 7143 sections 4.2 and 11.
-/// At recovery level 2 also what a lost connection leaves behind: session_recovery.cc.
+/// From recovery level 1 on lost PDUs are sent again: session_snack.cc. At level 2 also what a lost
+/// connection leaves behind: session_recovery.cc. Reservations of others: session_reserve.cc.
 /// Timers: none of its own; delayed work waits in Services::later.
 /// Limits: tasks by the command window; one write by kTransferBytesMax.
 #pragma once
@@ -143,11 +144,15 @@ private:
     void begin(Link& link, Task& task, Bytes immediate, Services& services);
     [[nodiscard]] std::optional<Outcome> early_answer(const Task& task, Services& services);
     [[nodiscard]] Outcome execute(const Task& task, Bytes data_out, Services& services);
+    [[nodiscard]] Outcome reserve(const Task& task, Bytes data_out, Services& services);
     [[nodiscard]] std::optional<Sense> take_unit_attention(std::uint16_t lun, std::uint8_t opcode);
 
     void on_data_out(Link& link, const Pdu& pdu, Services& services);
     void take_unsolicited(Link& link, Task& task, const Pdu& pdu, Services& services);
     void take_solicited(Link& link, Task& task, const Pdu& pdu, Services& services);
+    [[nodiscard]] std::uint32_t next_tag();
+    /// Peripheral or flat addressing. SAM-5 section 4.7.
+    [[nodiscard]] static std::uint16_t wire_lun(std::uint16_t lun);
     void solicit(Link& link, Task& task, Services& services);
     void plan_bursts(Task& task, Services& services);
     void send_r2t(Link& link, Task& task, Burst burst, Services& services);
@@ -156,7 +161,9 @@ private:
     [[nodiscard]] Task take_task(std::uint32_t itt);
     void refuse(Link& link, std::uint32_t itt, const Sense& sense, Services& services);
     void finish(Link& link, const Task& task, const Outcome& outcome, Services& services);
-    void send_data_in(Link& link, const Task& task, const Outcome& outcome, Services& services);
+    /// Returns how many Data-In the command has, those that were left out included.
+    std::uint32_t send_data_in(Link& link, const Task& task, const Outcome& outcome,
+                               Services& services);
     void answer(Link& link, const Task& task, const Outcome& outcome, Services& services);
     void conclude(Task task, const Outcome& outcome, Services& services);
     void keep_answer(LinkId link, std::uint32_t stat_sn, const Task& task, const Outcome& outcome);
@@ -164,7 +171,8 @@ private:
     [[nodiscard]] std::uint8_t judge_reassign(std::uint32_t itt) const;
     void reassign(Link& link, const Pdu& pdu, Services& services);
     void ask_for_all(Link& link, Task& task, Services& services);
-    void send_response(Link& link, const Task& task, const Outcome& outcome);
+    void send_response(Link& link, const Task& task, const Outcome& outcome,
+                       std::uint32_t data_count);
 
     void on_task_management(Link& link, const Pdu& pdu, Services& services);
     [[nodiscard]] std::uint8_t abort_task(const Pdu& pdu, Services& services);
@@ -174,6 +182,11 @@ private:
     [[nodiscard]] std::string send_targets(const Link& link, const std::string& wanted,
                                            Services& services);
     void on_logout(Link& link, const Pdu& pdu, Services& services);
+    void on_snack(Link& link, const Pdu& pdu, Services& services);
+    [[nodiscard]] bool send_again(Link& link, HeaderView request);
+    [[nodiscard]] bool send_data_anew(Link& link, HeaderView request);
+    void send_tagged_status(Link& link, const Sent& before, std::uint32_t tag,
+                            std::uint32_t data_count);
 
     SessionId id_;
     std::uint16_t tsih_;

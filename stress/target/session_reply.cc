@@ -61,8 +61,8 @@ std::vector<Piece> cut_into_pieces(std::size_t total, std::size_t piece_max,
 
 }  // namespace
 
-void Session::send_data_in(Link& link, const Task& task, const Outcome& outcome,
-                           Services& services) {
+std::uint32_t Session::send_data_in(Link& link, const Task& task, const Outcome& outcome,
+                                    Services& services) {
     const Bytes all = outcome.data();
     const Bytes data = all.first(std::min<std::size_t>(all.size(), task.edtl));
     services.counters.bytes_read += data.size();
@@ -88,6 +88,12 @@ void Session::send_data_in(Link& link, const Task& task, const Outcome& outcome,
         put_window(header);
         put_be32<at::kDataSn>(out, data_sn++);
         put_be32<at::kBufferOffset>(out, static_cast<std::uint32_t>(piece.offset));
+        // One DataACK for each sequence but the last, whose status tells as much.
+        if (params_.recovery_level > 0 && piece.final && data_sn < pieces.size()) {
+            flags |= bit::kAcknowledge;
+            put_be16<at::kLun>(out, wire_lun(task.lun));
+            put_be32<at::kTtt>(out, next_tag());
+        }
         if (services.config.status_in_data && data_sn == pieces.size()) {
             const Residual residual = residual_of(task, outcome);
             flags = static_cast<std::uint8_t>(bit::kFinal | bit::kStatusInData | residual.flag);
@@ -97,9 +103,11 @@ void Session::send_data_in(Link& link, const Task& task, const Outcome& outcome,
         put_u8<at::kFlags>(out, flags);
         link.send(header, data.subspan(piece.offset, piece.length), source);
     }
+    return data_sn;
 }
 
-void Session::send_response(Link& link, const Task& task, const Outcome& outcome) {
+void Session::send_response(Link& link, const Task& task, const Outcome& outcome,
+                            std::uint32_t data_count) {
     constexpr std::size_t kSenseLengthBytes = 2;
     const Residual residual = residual_of(task, outcome);
     Header header = start_header(Opcode::ScsiResponse);
@@ -109,6 +117,7 @@ void Session::send_response(Link& link, const Task& task, const Outcome& outcome
     put_be32<at::kItt>(out, task.itt);
     link.put_stat_sn(header, true);
     put_window(header);
+    put_be32<at::kDataSn>(out, data_count);
     put_be32<at::kResidual>(out, residual.count);
     if (outcome.status != ScsiStatus::CheckCondition) {
         link.send(header, {});
@@ -130,8 +139,10 @@ void Session::finish(Link& link, const Task& task, const Outcome& outcome, Servi
 void Session::answer(Link& link, const Task& task, const Outcome& outcome, Services& services) {
     const bool reads = (task.flags & bit::kRead) != 0 && task.edtl != 0 &&
                        outcome.status == ScsiStatus::Good && !outcome.data().empty();
-    if (reads) send_data_in(link, task, outcome, services);
-    if (!reads || !services.config.status_in_data) send_response(link, task, outcome);
+    const std::uint32_t data_count = reads ? send_data_in(link, task, outcome, services) : 0;
+    if (!reads || !services.config.status_in_data) {
+        send_response(link, task, outcome, data_count);
+    }
 }
 
 }  // namespace holdfast::target

@@ -73,13 +73,20 @@ void Session::plan_bursts(Task& task, Services& services) {
         std::swap(task.bursts_left[i - 1], task.bursts_left[services.random.below(i)]);
 }
 
-void Session::send_r2t(Link& link, Task& task, Burst burst, Services& services) {
-    burst.ttt = next_ttt_++;
+std::uint32_t Session::next_tag() {
     if (next_ttt_ == kNoTag) next_ttt_ = 1;
+    return next_ttt_++;
+}
+
+std::uint16_t Session::wire_lun(std::uint16_t lun) {
+    return lun < 256 ? lun : static_cast<std::uint16_t>(0x4000U | lun);
+}
+
+void Session::send_r2t(Link& link, Task& task, Burst burst, Services& services) {
+    burst.ttt = next_tag();
     Header header = start_header(Opcode::ReadyToTransfer);
     const std::span out{header};
-    put_be16<at::kLun>(out,
-                       task.lun < 256 ? task.lun : static_cast<std::uint16_t>(0x4000U | task.lun));
+    put_be16<at::kLun>(out, wire_lun(task.lun));
     put_be32<at::kItt>(out, task.itt);
     put_be32<at::kTtt>(out, burst.ttt);
     link.put_stat_sn(header, false);

@@ -44,7 +44,8 @@ FaultOp op_of_pdu(std::uint8_t opcode) {
 
 bool strikes_replies(FaultKind kind) {
     return kind == FaultKind::CloseAtByte || kind == FaultKind::CorruptHeaderDigest ||
-           kind == FaultKind::CorruptDataDigest || kind == FaultKind::CorruptData;
+           kind == FaultKind::CorruptDataDigest || kind == FaultKind::CorruptData ||
+           kind == FaultKind::LosePdu;
 }
 
 }  // namespace
@@ -179,6 +180,7 @@ void Target::apply_to_session(const FaultAction& fault, Link& link, Session& ses
 void Target::power_cut(const FaultAction& fault) {
     ++counters_.power_cuts;
     for (auto& unit : units_) {
+        unit.second.reservations().clear();
         counters_.blocks_lost += unit.second.disk().power_cut(
             fault.variant ? CutStyle::RandomSubset : CutStyle::All, random_);
     }

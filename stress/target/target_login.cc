@@ -42,6 +42,8 @@ void Target::on_login(Link& link, const Pdu& pdu) {
     ++counters_.logins;
     link.params = link.login->link_params();
     link.full_feature = true;
+    const Session* const joined = session_of(link);
+    link.keeps_sent = joined != nullptr && joined->params().recovery_level > 0;
     link.login.reset();
 }
 

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kUnmapHeaderBytes = 8;
 constexpr std::size_t kUnmapDescriptorBytes = 16;
+constexpr std::uint32_t kReserveListBytesMax = 4096;
 
 bool is_all_zero(Bytes bytes) {
     return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
@@ -73,6 +74,20 @@ Plan LogicalUnit::plan_block(const BlockCommand& command) const {
     return {.refusal = kInvalidOpcode};
 }
 
+bool LogicalUnit::is_reserved_against(const Nexus& nexus, CdbView cdb) const {
+    using Access = Reservations::Access;
+    const std::uint8_t opcode = u8_at<0>(cdb);
+    if (const auto command = parse_block_command(cdb)) {
+        const bool reads = command->action == BlockAction::Read ||
+                           command->action == BlockAction::Verify ||
+                           command->action == BlockAction::Prefetch;
+        return reservations_.conflicts(nexus, reads ? Access::Read : Access::Write);
+    }
+    if (opcode == scsi_op::kUnmap) return reservations_.conflicts(nexus, Access::Write);
+    const bool is_mode = opcode == scsi_op::kModeSense6 || opcode == scsi_op::kModeSense10;
+    return is_mode && reservations_.conflicts(nexus, Access::Read);
+}
+
 Plan LogicalUnit::plan(CdbView cdb) const {
     if (const auto command = parse_block_command(cdb)) return plan_block(*command);
     switch (u8_at<0>(cdb)) {
@@ -81,6 +96,11 @@ Plan LogicalUnit::plan(CdbView cdb) const {
         if (config_.read_only) return {.refusal = kWriteProtected};
         if ((u8_at<1>(cdb) & 1U) != 0) return {.refusal = kInvalidFieldInCdb};
         return {.out_bytes = be16_at<7>(cdb)};
+    case scsi_op::kPersistentReserveOut:
+        if (be32_at<5>(cdb) > kReserveListBytesMax) return {.refusal = kParameterLength};
+        return {.out_bytes = be32_at<5>(cdb)};
+    case scsi_op::kPersistentReserveIn:
+    case scsi_op::kMaintenanceIn:
     case scsi_op::kTestUnitReady:
     case scsi_op::kRequestSense:
     case scsi_op::kInquiry:
@@ -215,6 +235,8 @@ Outcome LogicalUnit::run(CdbView cdb, Bytes data_out) {
     case scsi_op::kReadCapacity10: return read_capacity_10();
     case scsi_op::kServiceActionIn16: return service_action_in(cdb);
     case scsi_op::kUnmap: return unmap(data_out);
+    case scsi_op::kPersistentReserveIn: return reservations_.in(cdb);
+    case scsi_op::kMaintenanceIn: return maintenance_in(cdb);
     default: return Outcome::check(kInvalidOpcode);
     }
 }

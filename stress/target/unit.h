@@ -9,6 +9,7 @@
 #include "stress/target/block_command.h"
 #include "stress/target/config.h"
 #include "stress/target/disk.h"
+#include "stress/target/reservation.h"
 #include "stress/target/scsi.h"
 
 namespace holdfast::target {
@@ -24,6 +25,9 @@ public:
 
     [[nodiscard]] const LunConfig& config() const noexcept { return config_; }
     [[nodiscard]] Disk& disk() noexcept { return disk_; }
+    [[nodiscard]] Reservations& reservations() noexcept { return reservations_; }
+    /// The command meets a reservation of somebody else. SPC-4 table 65, SBC-3 table 13.
+    [[nodiscard]] bool is_reserved_against(const Nexus& nexus, CdbView cdb) const;
 
 private:
     [[nodiscard]] Plan plan_block(const BlockCommand& command) const;
@@ -44,8 +48,11 @@ private:
     [[nodiscard]] Outcome lba_status(CdbView cdb);
     [[nodiscard]] bool in_range(const BlockCommand& command) const;
 
+    [[nodiscard]] static Outcome maintenance_in(CdbView cdb);
+
     LunConfig config_;
     Disk disk_;
+    Reservations reservations_;
 };
 
 /// The longest READ or WRITE, as the block limits page says.

@@ -222,6 +222,16 @@ Outcome LogicalUnit::lba_status(CdbView cdb) {
     return allocated(reply.take(), be32_at<10>(cdb));
 }
 
+Outcome LogicalUnit::maintenance_in(CdbView cdb) {
+    constexpr std::uint8_t kReportTaskFunctions = 0x0d;
+    // Abort task, abort task set, clear task set, logical unit reset.
+    constexpr unsigned kFunctions = 0xd8;
+    if ((u8_at<1>(cdb) & 0x1fU) != kReportTaskFunctions) return Outcome::check(kInvalidFieldInCdb);
+    Reply reply;
+    reply.u8(kFunctions).zeros(3);
+    return allocated(reply.take(), be32_at<6>(cdb));
+}
+
 Outcome LogicalUnit::service_action_in(CdbView cdb) {
     constexpr std::uint8_t kReadCapacity16 = 0x10;
     constexpr std::uint8_t kGetLbaStatus = 0x12;

@@ -76,6 +76,9 @@ inline constexpr std::size_t kTime2Wait = 40;
 inline constexpr std::size_t kTime2Retain = 42;
 inline constexpr std::size_t kResidual = 44;
 inline constexpr std::size_t kDesiredLength = 44;
+inline constexpr std::size_t kSnackTag = 40;  // SCSI Response.
+inline constexpr std::size_t kBegRun = 40;
+inline constexpr std::size_t kRunLength = 44;
 }  // namespace at
 
 /// Bits of the two leading bytes.
@@ -89,6 +92,7 @@ inline constexpr std::uint8_t kWrite = 0x20;
 inline constexpr std::uint8_t kOverflow = 0x04;
 inline constexpr std::uint8_t kUnderflow = 0x02;
 inline constexpr std::uint8_t kStatusInData = 0x01;
+inline constexpr std::uint8_t kAcknowledge = 0x40;  // Data-In
 }  // namespace bit
 
 /// Reject reasons. Section 11.17.1.
