@@ -198,7 +198,8 @@ bool Session::put_command(Connection& conn, Instant now) noexcept {
 
 bool Session::put_read(Connection& conn, Instant now) noexcept {
     // Lost commands fill holes in the order of commands: nothing goes in front of them.
-    if (conn.overtakes >= kOvertakesMax || conn.reinstatement.unsettled > 0) return false;
+    const bool has_holes = conn.reinstatement.unsettled > 0 || !conn.repair.rejected.empty();
+    if (conn.overtakes >= kOvertakesMax || has_holes) return false;
     const auto is_its = [&](const Task& waiting) {
         return waiting.conn == conn.index.raw() && !tasks_.is_probe(waiting) &&
                waiting.request.kind == RequestKind::Read && waiting.part == TaskPart::Main;
