@@ -71,7 +71,8 @@ public:
         is_lazy_reader_ = random_.one_in(3);
         endpoint_ = std::make_unique<Endpoint>(config_);
         peer_ = std::make_unique<Peer>(manners, draw_number(), random_);
-        endpoint_->connect(now(), draw_number(), draw_number());
+        const std::uint32_t isn = draw_number();
+        endpoint_->connect(now(), isn, draw_number());
     }
 
     Life live() {
