@@ -23,6 +23,15 @@ constexpr int kPatienceCommands = 6;
 
 }  // namespace
 
+scsi::Residual Session::residual_of(Residual residual) noexcept {
+    switch (residual.kind) {
+    case ResidualKind::None: return scsi::Residual::None;
+    case ResidualKind::Underflow: return scsi::Residual::Underflow;
+    case ResidualKind::Overflow: return scsi::Residual::Overflow;
+    }
+    return scsi::Residual::None;
+}
+
 void Session::on_answer(Instant now, Task& task, const scsi::CommandEnd& end) noexcept {
     HF_ASSERT(task.state == TaskState::Sent);
     if (tasks_.is_probe(task)) {

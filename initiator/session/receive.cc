@@ -14,15 +14,6 @@ namespace {
 /// Reject 06h: the target takes no more immediate requests for the moment. Resend after this.
 constexpr Duration kImmediateAgain = Duration::from_ms(500);
 
-scsi::Residual residual_of(Residual residual) noexcept {
-    switch (residual.kind) {
-    case ResidualKind::None: return scsi::Residual::None;
-    case ResidualKind::Underflow: return scsi::Residual::Underflow;
-    case ResidualKind::Overflow: return scsi::Residual::Overflow;
-    }
-    return scsi::Residual::None;
-}
-
 }  // namespace
 
 std::span<std::span<std::byte>> Session::rx_spaces(Connection& conn,
@@ -98,39 +89,6 @@ void Session::on_header(Connection& conn, Instant now) noexcept {
     conn.framer.place_payload(conn.control.first(kept));
 }
 
-/// Decides where a Data-In goes before one byte of it is taken. RFC 7143 section 11.7.
-std::optional<Violation> Session::place_data_in(Connection& conn) noexcept {
-    const auto view = DataInView::parse(conn.framer.header());
-    if (!view) return view.error();
-    Task* const task = tasks_.find_sent(view->task_tag());
-    if (task == nullptr) {
-        if (!is_plausible(view->task_tag())) return Violation::TaskTagUnknown;
-        conn.framer.place_payload({});  // Stale: read and dropped (RED-12).
-        return {};
-    }
-    if (!task->is_allegiant_to(conn.index.raw())) return Violation::TaskWrongConnection;
-    if (task->direction != DataDirection::Read) return Violation::DataInForWrite;
-    const Place place = place_of(view->data_sn().raw(), task->next_data_sn.raw());
-    if (place != Place::Due) {
-        if (place == Place::Absurd || !may_repair(conn)) return Violation::DataNumberWrong;
-        conn.framer.place_payload({});  // Dropped: a duplicate, or beyond a gap.
-        return {};
-    }
-    const std::uint64_t end = std::uint64_t{view->buffer_offset()} + view->data_bytes();
-    if (end > task->transfer_bytes) return Violation::DataInBeyondTransfer;
-    const bool is_in_order = agreed_.data_pdu_in_order && agreed_.data_sequence_in_order;
-    if (is_in_order && view->data_bytes() > 0 &&
-        view->buffer_offset() != task->received.contiguous_bytes()) {
-        return Violation::DataInOutOfOrder;
-    }
-    if (!task->received.has_room_for(view->buffer_offset(), view->data_bytes())) {
-        return Violation::DataInOutOfOrder;
-    }
-    conn.receiving = task->index;
-    conn.framer.place_payload(task->in.subspan(view->buffer_offset(), view->data_bytes()));
-    return {};
-}
-
 void Session::on_pdu(Connection& conn, Instant now) noexcept {
     conn.receiving.reset();
     if (conn.state == ConnState::InLogin) return on_login_pdu(conn, now);
@@ -192,58 +150,6 @@ bool Session::is_plausible(Itt itt) const noexcept {
 std::optional<Violation> Session::judge_auxiliary_tag(Itt itt) const noexcept {
     if (!is_plausible(itt)) return Violation::TaskTagUnknown;
     if (TaskTable::slot_of(itt) < kAuxiliaryFirst) return Violation::TaskWrongKind;
-    return {};
-}
-
-std::optional<Violation> Session::on_data_in(Connection& conn, Instant now) noexcept {
-    const auto view = DataInView::parse(conn.framer.header());
-    if (!view) return view.error();
-    Task* const task = tasks_.find_sent(view->task_tag());
-    if (task != nullptr && view->data_sn() != task->next_data_sn) {
-        return on_misplaced_data(conn, now, *task, *view);
-    }
-    if (!view->has_status()) {
-        take_window(view->numbers());
-    } else if (const auto taken = take_status(conn, now, view->numbers()); !taken.is_due) {
-        return taken.violation;
-    }
-    if (task == nullptr) return {};
-    const bool is_added = task->received.try_add(view->buffer_offset(), view->data_bytes());
-    HF_ASSERT(is_added);  // Judged before the payload was placed.
-    task->next_data_sn = task->next_data_sn.next();
-    if (task->gap != Gap::None) conn.repair.is_unanswered = false;
-    task->gap = Gap::None;
-    if (!view->has_status()) {
-        const bool is_asked = view->wants_acknowledgement() && may_repair(conn) &&
-                              view->transfer_tag() != kTttReserved;
-        // One that finds no room is left out: the target asks again.
-        if (is_asked && !is_denied(Pool::DataAcks)) {
-            static_cast<void>(conn.repair.data_acks.try_push(
-                {view->task_tag(), view->transfer_tag(), view->lun(), task->next_data_sn}));
-        }
-        return {};
-    }
-    const Residual residual = view->residual();
-    on_answer(now, *task,
-              {.status = static_cast<scsi::Status>(view->status()),
-               .residual = residual_of(residual),
-               .residual_bytes = residual.count});
-    return {};
-}
-
-/// Its payload was dropped. A gap is asked for once; what lies beyond it comes again.
-std::optional<Violation> Session::on_misplaced_data(Connection& conn, Instant now, Task& task,
-                                                    const DataInView& view) noexcept {
-    HF_ASSERT(may_repair(conn));
-    take_window(view.numbers());
-    const bool is_ahead = task.next_data_sn.precedes(view.data_sn());
-    if (is_ahead && task.gap == Gap::None) ask_for_task(conn, now, task);
-    if (!is_ahead || !view.has_status() || !may_repair(conn)) return {};
-    const StatusOrder order = conn.status.order_of(view.numbers().stat_sn);
-    if (order == StatusOrder::Absurd) return Violation::StatusNumberWrong;
-    if (order != StatusOrder::Seen) {
-        ask_for_status(conn, now, view.numbers().stat_sn.next(), order == StatusOrder::Due);
-    }
     return {};
 }
 

@@ -108,7 +108,7 @@ void Session::orphan_commands(Connection& conn) noexcept {
                 continue;
             }
             task.allegiance = Allegiance::Lost;
-            task.gap = Gap::None;  // A SNACK asks for what is the connection's.
+            task.gap = Gap::None;   // A SNACK asks for what is the connection's.
             task.timed_out = true;  // The target owes nothing until it was asked again.
             ++conn.reinstatement.unsettled;
         }

@@ -12,9 +12,9 @@
 /// (timers.command, timers.flush). Those that judge the target are lenient: see lenient_until_.
 ///
 /// Files: session.cc (life, requests, time), connect.cc (login, probe, fence), receive.cc (PDUs
-/// in), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc (loss, ladder, logout),
-/// repair.cc (SNACK), added.cc (connections beyond the first), reinstate.cc (one connection lost),
-/// reassign.cc (its commands), reserve.cc (the persistent reservation).
+/// in), receive_data.cc (Data-In), answer.cc (commands' ends), transmit.cc (PDUs out), recovery.cc
+/// (loss, ladder, logout), repair.cc (SNACK), added.cc (connections beyond the first), reinstate.cc
+/// (one connection lost), reassign.cc (its commands), reserve.cc (the persistent reservation).
 #pragma once
 
 #include <cstddef>
@@ -187,7 +187,6 @@ private:
     void take_in(Connection& conn, Instant now) noexcept;
     void record(const Connection& conn, Framed framed) noexcept;
     void on_header(Connection& conn, Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> place_data_in(Connection& conn) noexcept;
     void on_pdu(Connection& conn, Instant now) noexcept;
     [[nodiscard]] std::optional<Violation> dispatch(Connection& conn, Instant now,
                                                     TargetOpcode opcode) noexcept;
@@ -199,10 +198,6 @@ private:
     [[nodiscard]] StatusTaken take_status(Connection& conn, Instant now,
                                           const TargetNumbers& numbers) noexcept;
     void take_window(const TargetNumbers& numbers) noexcept;
-    [[nodiscard]] std::optional<Violation> on_data_in(Connection& conn, Instant now) noexcept;
-    [[nodiscard]] std::optional<Violation> on_misplaced_data(Connection& conn, Instant now,
-                                                             Task& task,
-                                                             const DataInView& view) noexcept;
     [[nodiscard]] std::optional<Violation> on_scsi_response(Connection& conn, Instant now) noexcept;
     [[nodiscard]] std::optional<Violation> on_r2t(Connection& conn, Instant now) noexcept;
     [[nodiscard]] std::optional<Violation> on_nop_in(Connection& conn, Instant now) noexcept;
@@ -218,6 +213,16 @@ private:
     [[nodiscard]] bool is_plausible(Itt itt) const noexcept;
     [[nodiscard]] std::optional<Violation> judge_auxiliary_tag(Itt itt) const noexcept;
     void on_violation(Connection& conn, Instant now, Violation violation) noexcept;
+
+    // receive_data.cc
+    [[nodiscard]] std::optional<Violation> place_data_in(Connection& conn) noexcept;
+    [[nodiscard]] std::optional<Violation> on_data_in(Connection& conn, Instant now) noexcept;
+    [[nodiscard]] std::optional<Violation> on_misplaced_data(Connection& conn, Instant now,
+                                                             Task& task,
+                                                             const DataInView& view) noexcept;
+    void on_data_status(Instant now, Task& task, const DataInView& view) noexcept;
+    void take_acknowledgement_wish(Connection& conn, const Task& task,
+                                   const DataInView& view) noexcept;
 
     // repair.cc
     enum class Place : std::uint8_t { Due, Seen, Ahead, Absurd };
@@ -284,6 +289,7 @@ private:
                             TaskResponse response) noexcept;
 
     // answer.cc
+    [[nodiscard]] static scsi::Residual residual_of(Residual residual) noexcept;
     void on_answer(Instant now, Task& task, const scsi::CommandEnd& end) noexcept;
     void on_request_answer(Instant now, Task& task, const scsi::CommandEnd& end) noexcept;
     void on_done(Instant now, Task& task) noexcept;

@@ -80,8 +80,10 @@ class Ram(system_targets.Target):
         words += ["--lun", f"id=0,size={self.size_mib}M,file={self.disk}"]
         words += ["--max-connections", wish.connections, "--control", self.control]
         words += ["--data-pdu-in-order", order, "--data-sequence-in-order", order]
+        if wish.erl:
+            words += ["--recovery-level", wish.erl]
         if wish.erl == 2:
-            words += ["--recovery-level", "2", "--time2retain", "20"]
+            words += ["--time2retain", "20"]
         if wish.time2wait_s is not None:
             words += ["--time2wait", wish.time2wait_s]
         if not wish.data_in_order:
@@ -162,7 +164,7 @@ def make_lio(wish, net, folder, progress):
 ALL = {
     each.name: each
     for each in (
-        Kind("ram", "Holdfast's own RAM target", (0, 2), 8, make_ram),
+        Kind("ram", "Holdfast's own RAM target", (0, 1, 2), 8, make_ram),
         Kind("lio", "the kernel's target (6.12) in a guest, on a RAM disk", (0, 1, 2), 8, make_lio,
              prepare=rig_image.ensure),
         # One second in a login that ends an older session, one in a LOGICAL UNIT RESET.

@@ -157,7 +157,10 @@ void ModelTarget::send_again(Conn& conn, Conn& lost, const Pdu& request) {
     const std::uint32_t itt = request.ttt();
     std::vector<Pdu> sent = std::exchange(lost.data[itt], {});
     std::erase_if(sent, [](const Pdu& pdu) { return pdu.opcode() != kDataIn; });
-    const auto is_known = [&](const Pdu& pdu) { return is_before(pdu.u32(36), request.u32(36)); };
+    // One that carries the status comes again, whatever is known of its data.
+    const auto is_known = [&](const Pdu& pdu) {
+        return is_before(pdu.u32(36), request.u32(36)) && (pdu.bhs[1] & 1) == 0;
+    };
     const bool is_all = random_.one_in(4);
     if (!sent.empty() && is_before(sent.back().u32(36) + 1, request.u32(36))) {
         complain("ExpDataSN beyond what was sent");
