@@ -161,8 +161,12 @@ class Guest:
 
     def tell(self, text):
         """Sends one line to the guest's port; dropped when the guest has not opened it yet."""
+        self.send(text.encode() + b"\n")
+
+    def send(self, data):
+        """The same with bytes."""
         if self._port is not None:
-            self._port.sendall(text.encode() + b"\n")
+            self._port.sendall(data)
 
     def ask_kernel(self, keys, answer_s=ANSWER_S):
         """Presses SysRq and each of `keys` on the console and collects the answers.

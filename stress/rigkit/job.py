@@ -45,18 +45,19 @@ def _copy_program(program, target):
         shutil.copy(program, target)
 
 
-def make_payload(folder, variables, steps, programs):
+def make_payload(folder, variables, steps, programs, files=()):
     """Makes the payload disk in `folder` and returns its path.
 
     `steps` are pieces of shell, run in order after the variables and the library; `programs` are
-    paths of executables.
+    paths of executables, `files` of what is to lie beside them in /payload.
     """
     tree = folder / "payload"
     (tree / "bin").mkdir(parents=True)
     for program in programs:
         _copy_program(program, tree / "bin" / program.name)
     (tree / "variables").write_text(variables_text(variables))
-    shutil.copy(paths.GUEST_FILES / "lib.sh", tree / "lib.sh")
+    for each in (paths.GUEST_FILES / "lib.sh", *files):
+        shutil.copy(each, tree / each.name)
     main = [". /payload/variables", ". /payload/lib.sh", *steps, ""]
     (tree / "main").write_text("\n".join(main))
     path = folder / "payload.ext4"

@@ -19,7 +19,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "stress" / "conform"))
 
 # The path comes first.
-from conformkit import cli, initiators, player, run, script, target  # noqa: E402
+from conformkit import cli, guest, initiators, player, run, script, target  # noqa: E402
 
 SKIPPED = 77
 REASON_MAX = 300
@@ -200,6 +200,26 @@ class Conform(unittest.TestCase):
             self.assertLessEqual(set(case.rows), known, case.name)
             self.assertTrue(case.about.endswith("."), case.name)
         self.assertGreater(len(cases), 500)
+
+    # Goal: the guest's shell is told what the URL and the case say, secrets with odd signs too;
+    # what a case needs comes behind the settings that every case has, because the last one counts.
+    def test_guest_is_told_what_to_do(self):
+        preset = initiators.named("open-iscsi")
+        command = preset.command("read", "iscsi://a'b%c$d@10.77.0.1:3260/iqn.x:y/3", 4096, "")
+        command += preset.wished([("DataDigest", "=", "CRC32C"), ("MaxConnections", ">=", "2")])
+        command.append("--mutual")
+        shell = guest.variables_of(command) + \
+            'printf "%s|" "$KIND" "$PORTAL" "$NAME" "$UNIT" "$BYTES" "$CONF"'
+        told = subprocess.run(["sh", "-c", shell], stdout=subprocess.PIPE, check=True).stdout
+        *words, conf, _ = told.decode().split("|")
+        self.assertEqual(words, ["read", "10.77.0.1:3260", "iqn.x:y", "3", "4096"])
+        lines = conf.splitlines()
+        self.assertIn("node.session.auth.username = a'b", lines)
+        self.assertIn("node.session.auth.password = c$d", lines)
+        self.assertIn("discovery.sendtargets.auth.username_in = storage", lines)
+        digest = lines.index("node.conn[0].iscsi.DataDigest = CRC32C,None")
+        self.assertGreater(digest, lines.index(guest.CONF[-1]))
+        self.assertFalse([line for line in lines if "MaxConnections" in line])
 
     # Goal: a file with a mistake, a case that does not exist: exit status 2 and one sentence.
     def test_wrong_use(self):

@@ -64,9 +64,28 @@ def list_cases(cases):
 def run_cases(cases, options):
     initiator = initiators.named(options.initiator)
     disk.content(target.BLOCKS * disk.BLOCK)  # Once, before everybody needs it.
+    if initiator.place is None:
+        results = play(cases, initiator, run.Here(options.host), options)
+    else:
+        options.jobs = 1
+        with initiator.place() as place:
+            initiator.known_version = place.version()
+            results = play(cases, initiator, place, options)
+    ordered = [results[case.name] for case in cases]
+    command = "stress/conform/conform run --initiator " + options.initiator
+    command += "".join(f" {one}" for one in options.case)
+    for path, write in ((options.json, report.as_json), (options.markdown, report.as_markdown)):
+        if path:
+            pathlib.Path(path).write_text(write(ordered, initiator, command), encoding="utf-8")
+    print(f"{initiator.name}: {report.summary(ordered)}")
+    return 1 if any(one.verdict == FAIL for one in ordered) else 0
+
+
+def play(cases, initiator, place, options):
+    """{name of the case: result}, each told when it is there."""
     results = {}
     with concurrent.futures.ThreadPoolExecutor(max(1, options.jobs)) as pool:
-        running = {pool.submit(run.run, case, initiator, options.host): case for case in cases}
+        running = [pool.submit(run.run, case, initiator, place) for case in cases]
         try:
             for done in concurrent.futures.as_completed(running):
                 result = done.result()
@@ -76,14 +95,7 @@ def run_cases(cases, options):
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    ordered = [results[case.name] for case in cases]
-    command = "stress/conform/conform run --initiator " + options.initiator
-    command += "".join(f" {one}" for one in options.case)
-    for path, write in ((options.json, report.as_json), (options.markdown, report.as_markdown)):
-        if path:
-            pathlib.Path(path).write_text(write(ordered, initiator, command), encoding="utf-8")
-    print(f"{initiator.name}: {report.summary(ordered)}")
-    return 1 if any(one.verdict == FAIL for one in ordered) else 0
+    return results
 
 
 def keep_capture(result, options):
@@ -105,4 +117,8 @@ def main():
     if options.verb == "list":
         list_cases(cases)
         return 0
-    return run_cases(cases, options)
+    try:
+        return run_cases(cases, options)
+    except initiators.PlaceError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return 2

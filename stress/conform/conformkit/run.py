@@ -83,14 +83,27 @@ class Program:
         return text[-COMPLAINT_BYTES:]
 
 
-def run(case, initiator, host="127.0.0.1"):
+class Here:
+    """Where programs of this host run: nothing is to be done for that."""
+
+    def __init__(self, host="127.0.0.1"):
+        self.host = host
+        self.program = Program
+
+    def after_case(self):
+        """The target is gone."""
+
+
+def run(case, initiator, place=None):
     began = time.monotonic()
-    target = Target(case, host)
+    place = place or Here()
+    target = Target(case, place.host)
     try:
         with tempfile.TemporaryDirectory(prefix="conform-") as folder:
-            result = run_in(pathlib.Path(folder), case, initiator, target)
+            result = run_in(pathlib.Path(folder), case, initiator, target, place)
     finally:
         target.shut()
+        place.after_case()
     result.seconds = time.monotonic() - began
     return result
 
@@ -103,7 +116,7 @@ def url_of(case, target):
     return f"iscsi://{user}{host}:{port}/{TARGET_NAME}/0"
 
 
-def run_in(folder, case, initiator, target):
+def run_in(folder, case, initiator, target, place):
     file = folder / "data"
     command = initiator.command(case.io, url_of(case, target), case.size, str(file))
     if command is None or (case.settings.get("chap") == "mutual" and not initiator.is_mutual):
@@ -114,7 +127,7 @@ def run_in(folder, case, initiator, target):
     given = disk.content(case.size, seed=0xface) if case.io == "write" else None
     goes_through_file = any(str(file) in word for word in command)
     try:
-        program = Program(command, folder, file if goes_through_file else None, given)
+        program = place.program(command, folder, file if goes_through_file else None, given)
     except OSError as error:
         return Result(case, NOT_APPLICABLE, f"cannot run {command[0]}: {error.strerror}", [], 0,
                       command)
