@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "initiator/recorder.h"
+
 namespace holdfast::daemon {
 
 namespace {
@@ -161,6 +163,8 @@ void add_unit_verbs(CLI::App& app, Options& options) {
         ->check(CLI::Range(0.1, 86400.0));
     bench.add_option("--requests", options.bench.requests, "End after so many");
     bench.add_option("--seed", options.seed, "Of the random addresses");
+    bench.add_option("--record", options.bench.records, "Headers to record, as the daemon does")
+        ->check(CLI::Range(0U, initiator::RecorderShape::kRecordsMax));
 }
 
 }  // namespace

@@ -77,6 +77,7 @@ struct BenchOptions {
     std::string block_size = "4KiB";
     double seconds = 10;
     std::uint64_t requests = 0;
+    std::uint32_t records = 0;  ///< Headers that a flight recorder keeps; 0: there is none.
 };
 
 struct PlanOptions {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "daemon/client/bench.h"
 #include "daemon/client/discovery.h"
@@ -10,6 +11,7 @@
 #include "daemon/client/verbs.h"
 #include "daemon/control/identity.h"
 #include "daemon/control/spec_builder.h"
+#include "initiator/recorder.h"
 
 namespace holdfast::daemon {
 
@@ -64,6 +66,10 @@ OrFailure<Output> run_unit_verb(const Options& options) {
     config.limits.connections = settings->tuning.connections;
     config.tcp.send_bytes = settings->tuning.socket.send_bytes;
     config.tcp.receive_bytes = settings->tuning.socket.receive_bytes;
+    const initiator::RecorderShape shape{.connections = config.limits.connections,
+                                         .records = options.bench.records & ~1U};
+    std::vector<initiator::RecordCell> cells(shape.cells());
+    if (!cells.empty()) config.flight = {.cells = cells, .shape = shape};
     auto port = DriverPort::open(config, Duration::from_s(options.session.timeout_s));
     if (!port) return std::unexpected{port.error()};
     return run_unit_verb(options, **port);
