@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .places import PROJECT  # noqa: F401  (makes `rigkit` importable)
 from rigkit import network, processes
+from rigkit import targets as rig_targets
 
 from . import cables, fio, holdfast, judge, peers, stalls
 
@@ -155,6 +156,8 @@ class Run:
             for name in LOGS:
                 with contextlib.suppress(OSError):
                     shutil.copy(self.folder / name, wanted / name)
+            with contextlib.suppress(OSError):
+                shutil.copytree(self.folder / "traces", wanted / "traces", dirs_exist_ok=True)
             events = self.cables.events if self.cables else []
             lines = [json.dumps(event) + "\n" for event in events]
             (wanted / "proxy-events.json").write_text("".join(lines))
@@ -207,7 +210,11 @@ class Run:
         before = self.daemon.status()
         status, errors, seconds = self._load()
         after = self.daemon.status() or before
-        says = peers.says_alive(self.target)
+        try:
+            says = peers.says_alive(self.target)
+        except (OSError, rig_targets.TargetError) as error:
+            says = {}
+            self.troubles.append(f"the target does not answer any more: {error}")
         if trouble := self.daemon.detach():
             self.troubles.append(trouble)
         self.cables.end()
