@@ -58,7 +58,6 @@ int add(scmp_filter_ctx filter, const AllowedCall& call) noexcept {
     return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 1, &own);
 }
 
-// The filter as the kernel takes it. Room for several times the present table.
 using Program = FixedVector<sock_filter, 512>;
 
 OrErrno<Program> read_program(int fd) noexcept {
@@ -75,7 +74,7 @@ OrErrno<Program> read_program(int fd) noexcept {
 
 // Uses the heap, and has given everything back when it returns: libseccomp's own way to load frees
 // only afterwards, which is a call of the heap inside the sandbox.
-OrErrno<Program> build() noexcept {
+OrErrno<Program> build_program() noexcept {
     const Filter filter{seccomp_init(SCMP_ACT_KILL_PROCESS), &seccomp_release};
     if (!filter) return std::unexpected(Errno{ENOMEM});
     for (const AllowedCall& call : kAllowed) {
@@ -120,19 +119,32 @@ std::span<const AllowedCall> allowed_calls() noexcept {
     return kAllowed;
 }
 
-OrErrno<Protection> enter_sandbox() noexcept {
+OrErrno<Sandbox> Sandbox::build() noexcept {
 #if defined(HF_SANITIZED)
     return std::unexpected(Errno{ENOTSUP});
 #endif
-    // Opened before, because the filter has no open.
-    const UniqueFd status{::open("/proc/self/status", O_RDONLY | O_CLOEXEC)};
-    if (!status) return std::unexpected(Errno::last());
-    auto program = build();
+    Sandbox made;
+    made.status_ = UniqueFd{::open("/proc/self/status", O_RDONLY | O_CLOEXEC)};
+    if (!made.status_) return std::unexpected(Errno::last());
+    const auto program = build_program();
     if (!program) return std::unexpected(program.error());
-    if (const auto loaded = load(*program); !loaded) return std::unexpected(loaded.error());
-    const int mode = seccomp_mode(status.get());
+    made.program_ = *program;
+    return made;
+}
+
+OrErrno<Protection> Sandbox::enter() noexcept {
+    HF_ASSERT(status_ && !program_.empty());
+    if (const auto loaded = load(program_); !loaded) return std::unexpected(loaded.error());
+    const int mode = seccomp_mode(status_.get());
+    status_.reset();
     return protection("system call filter", "Seccomp: 2", mode == 2 ? "Seccomp: 2" : "not on",
                       mode == 2, "the kernel needs CONFIG_SECCOMP_FILTER");
+}
+
+OrErrno<Protection> enter_sandbox() noexcept {
+    auto sandbox = Sandbox::build();
+    if (!sandbox) return std::unexpected(sandbox.error());
+    return sandbox->enter();
 }
 
 }  // namespace holdfast::reserve

@@ -6,11 +6,15 @@
 /// (IORING_REGISTER_RESTRICTIONS).
 #pragma once
 
+#include <linux/filter.h>
+
 #include <cstdint>
 #include <span>
 #include <string_view>
 
 #include "base/errno.h"
+#include "base/fixed_vector.h"
+#include "base/unique_fd.h"
 #include "reserve/protection.h"
 
 namespace holdfast::reserve {
@@ -30,6 +34,22 @@ struct AllowedCall {
 
 /// The whole table.
 [[nodiscard]] std::span<const AllowedCall> allowed_calls() noexcept;
+
+/// A filter that is built and not on yet: so that a process which has it needs neither the heap nor
+/// a file to enter the sandbox later.
+class Sandbox {
+public:
+    /// Uses the heap, and has given everything back when it returns.
+    [[nodiscard]] static OrErrno<Sandbox> build() noexcept;
+
+    /// As enter_sandbox(). Once.
+    [[nodiscard]] OrErrno<Protection> enter() noexcept;
+
+private:
+    // Room for several times the present table.
+    FixedVector<sock_filter, 512> program_;
+    UniqueFd status_;  // /proc/self/status, because the filter has no open.
+};
 
 /// Loads the filter into every thread of the process, for ever, and reads back that it is on.
 /// Uses the heap, so before arming. The row says what the kernel reports in /proc/self/status.

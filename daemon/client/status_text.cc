@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <string_view>
 
 #include "daemon/client/progress.h"
 #include "daemon/client/verbs.h"
@@ -61,6 +62,23 @@ void add_latency(std::string& text, const Json& status) {
     }
 }
 
+void add_watchdog(std::string& text, const Json& status) {
+    if (!status.contains("watchdog")) return;
+    text += fmt::format("  watchdog    {}, standby {}", text_at(status, "/watchdog/state"),
+                        text_at(status, "/watchdog/standby"));
+    if (const std::uint64_t takeovers = count_at(status, "/watchdog/takeovers"); takeovers > 0)
+        text += fmt::format("; {} takeovers, the last in {:.0f} ms, the worst {:.0f} ms", takeovers,
+                            number_at(status, "/watchdog/takeover_last_ms"),
+                            number_at(status, "/watchdog/takeover_worst_ms"));
+    text += '\n';
+    for (const char* more : {"/watchdog/last_death", "/watchdog/advice"}) {
+        const bool is_death = std::string_view{more}.ends_with("death");
+        if (status.contains(Json::json_pointer{more}))
+            text += fmt::format("              {}{}\n", is_death ? "last death: " : "",
+                                text_at(status, more));
+    }
+}
+
 void add_notices(std::string& text, const Json& status) {
     const auto notices = status.find("notices");
     if (notices == status.end() || notices->empty()) return;
@@ -93,6 +111,7 @@ std::string status_text(const Json& status) {
     text += fmt::format("  profile     {}, phase {}\n", text_at(status, "/profile"),
                         text_at(status, "/phase"));
     add_tier(text, status);
+    add_watchdog(text, status);
     text += fmt::format("  session     {} to {} LUN {} at {}\n", text_at(status, "/session/phase"),
                         text_at(status, "/session/target"), text_at(status, "/session/lun"),
                         text_at(status, "/session/portal"));

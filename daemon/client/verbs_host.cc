@@ -171,9 +171,17 @@ OrFailure<Output> run_plan(const Options& options) {
         reserve::add_image_to_plan(supervisor, *image, ByteCount{});
     }
     const reserve::MemoryPlan kernel = kernel_plan(*spec, sessions);
+    reserve::MemoryPlan shared;
+    add_shared_area_to_plan(shared, *spec);
+    supervisor.add({.name = "shared areas",
+                    .count = sessions,
+                    .each = shared.total(),
+                    .reason = "heartbeats of each pair"});
     const Json lines = lines_json(process);
     const std::uint64_t each = process.total().raw();
-    const std::uint64_t total = each * sessions + supervisor.total().raw();
+    const bool stands_by = default_standby(spec->profile);
+    const std::uint64_t standbys = stands_by ? each * sessions : 0;
+    const std::uint64_t total = each * sessions + standbys + supervisor.total().raw();
     Output output;
     Json& json = output.json;
     json["profile"] = to_text(spec->profile);
@@ -183,6 +191,7 @@ OrFailure<Output> run_plan(const Options& options) {
     json["lines"] = lines;
     json["includes_image"] = image.has_value();
     json["session_bytes"] = each;
+    json["standby_bytes"] = standbys;
     json["supervisor_bytes"] = supervisor.total().raw();
     json["total_bytes"] = total;
     json["total_mib"] = mib(total);
@@ -194,8 +203,9 @@ OrFailure<Output> run_plan(const Options& options) {
         to_text(spec->profile), spec->limits.depth, spec->limits.request_bytes_max,
         lines_text(lines), each, mib(each));
     output.text +=
-        fmt::format("{} session{}{}: {:.2f} MiB locked\n", sessions, sessions == 1 ? "" : "s",
-                    image ? " and the supervisor" : "", mib(total));
+        fmt::format("{} session{}{} and the supervisor: {:.2f} MiB locked\n", sessions,
+                    sessions == 1 ? "" : "s",
+                    stands_by ? ", each with a standby of the same size," : "", mib(total));
     if (!image)
         output.text +=
             "The image of the processes is not in this sum: holdfastd does not stand next to "

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "daemon/control/device_queue.h"
 #include "daemon/control/device_use.h"
 #include "daemon/control/failures.h"
 #include "daemon/control/flight.h"
@@ -73,16 +74,6 @@ ControlMessage detach_message(AttachmentId id, bool hurry) {
             .hurry = static_cast<std::uint8_t>(hurry ? 1 : 0)};
 }
 
-}  // namespace
-
-std::string_view to_text(AttachmentState state) noexcept {
-    constexpr std::array<std::string_view, 5> kTexts{"asked", "opening", "ready", "detaching",
-                                                     "waiting"};
-    return kTexts[static_cast<std::size_t>(state)];
-}
-
-namespace {
-
 /// What keeps the process below the tier, so that the operator need not look for it.
 void add_tier_reasons(Attachment& attachment) {
     const auto facts = attachment.facts();
@@ -93,28 +84,6 @@ void add_tier_reasons(Attachment& attachment) {
 }
 
 }  // namespace
-
-std::optional<StatusFacts> Attachment::facts() const {
-    if (!shared.is_mapped()) return {};
-    return StatusReader{shared.area().status}.try_read();
-}
-
-OrFailure<std::string> Attachment::flight() const {
-    if (!shared.is_mapped() || shared.flight().cells.empty())
-        return fail(ExitCode::NotFound, fmt::format("'{}' has no flight recorder yet", name));
-    const initiator::RecorderMemory memory = shared.flight();
-    const auto records = collect_flight(FlightReader{memory.cells, memory.shape});
-    if (!records) return std::unexpected{records.error()};
-    FlightScene scene;
-    scene.attachment = name;
-    scene.wall_offset = wall_offset_now();
-    if (const auto known = facts()) {
-        scene.target = known->target_name.view();
-        scene.portal_host = known->portal_host.view();
-        scene.portal_port = known->portal_port;
-    }
-    return pcapng_of(scene, *records);
-}
 
 void AttachmentTable::attach_configured(Instant now) {
     for (const AttachSettings& settings : context_.config->attachments) {
@@ -316,6 +285,10 @@ void AttachmentTable::on_ready(Attachment& attachment) {
                               fmt::format("cannot make the link {}/{}: {}", context_.link_directory,
                                           attachment.name, made.error().text()));
         announce_change(device);
+        if (const auto spared = spare_one_tag(device, facts->depth); !spared)
+            context_.log.line(LogLevel::Warning, attachment.name,
+                              fmt::format("its death may go unnoticed for 30 s: nr_requests: {}",
+                                          spared.error().text()));
     }
     answer_all(attachment, ready_json(attachment, context_.link_directory));
 }

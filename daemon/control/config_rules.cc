@@ -318,6 +318,8 @@ constexpr std::array kAttachmentRules{
     Rule<AttachSettings>{
         "keep_kernel_reserve",
         [](N v, AttachSettings& s) { return take_bool(v, s.keep_kernel_reserve); }},
+    Rule<AttachSettings>{"standby",
+                         [](N v, AttachSettings& s) { return take_bool(v, s.standby.emplace()); }},
 };
 
 constexpr std::array kSecretRules{

@@ -17,6 +17,7 @@
 
 #include "daemon/control/file.h"
 #include "daemon/control/status_json.h"
+#include "daemon/control/watch_json.h"
 
 namespace holdfast::daemon {
 
@@ -326,6 +327,7 @@ Json ControlServer::status_of(const Attachment& attachment) const {
                      .state = to_text(attachment.state),
                      .heartbeat = reader.heartbeat(),
                      .log_records_dropped = attachment.log ? attachment.log->dropped() : 0});
+        json["watchdog"] = watch_json(attachment.shared.area().watch);
         if (attachment.last_failure) json["last_failure"] = attachment.last_failure->sentence;
         return json;
     }

@@ -75,6 +75,10 @@ Tuning default_tuning(ProfileId profile) {
     return tuning;
 }
 
+bool default_standby(ProfileId profile) noexcept {
+    return profile == ProfileId::Swap || profile == ProfileId::Root;
+}
+
 std::string_view to_text(ProfileId profile) noexcept {
     return kProfiles[static_cast<std::size_t>(profile)];
 }

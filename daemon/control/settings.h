@@ -65,7 +65,11 @@ struct AttachSettings {
     bool force_tier = false;
     bool without_lockdown = false;
     bool keep_kernel_reserve = false;
+    std::optional<bool> standby;  ///< A second I/O process that stands by; empty: the profile's.
 };
+
+/// True where requests must never fail: a second process costs as much locked memory again.
+[[nodiscard]] bool default_standby(ProfileId profile) noexcept;
 
 [[nodiscard]] std::string_view to_text(ProfileId profile) noexcept;
 [[nodiscard]] std::string_view to_text(PromiseTier tier) noexcept;

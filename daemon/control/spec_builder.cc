@@ -149,9 +149,11 @@ OrFailure<AttachSpec> build_spec(const AttachSettings& settings, const Identity&
     spec.session = *session;
     spec.profile = settings.profile;
     spec.tier_demanded = settings.tuning.tier;
+    const bool stands_by = settings.standby.value_or(default_standby(settings.profile));
     spec.flags = (settings.force_tier ? kAttachForceTier : 0U) |
                  (settings.without_lockdown ? kAttachWithoutLockdown : 0U) |
-                 (settings.keep_kernel_reserve ? kAttachKeepKernelReserve : 0U);
+                 (settings.keep_kernel_reserve ? kAttachKeepKernelReserve : 0U) |
+                 (stands_by ? 0U : kAttachWithoutStandby);
     spec.limits.depth = settings.tuning.depth;
     spec.limits.request_bytes_max = settings.tuning.request_bytes;
     spec.limits.connections = settings.tuning.connections;

@@ -117,7 +117,14 @@ OrErrno<void> Driver::open(const DriverConfig& config) noexcept {
 
 OrErrno<void> Driver::open_in(const DriverConfig& config, reserve::Region& region,
                               std::span<const std::byte> pinned) noexcept {
-    HF_ASSERT(engine_ == nullptr);
+    if (auto prepared = prepare_in(config, region, pinned); !prepared) return prepared;
+    make_engine_in(config, region);
+    return {};
+}
+
+OrErrno<void> Driver::prepare_in(const DriverConfig& config, reserve::Region& region,
+                                 std::span<const std::byte> pinned) noexcept {
+    HF_ASSERT(engine_ == nullptr && buffers_.empty());
     HF_ASSERT(config.limits.connections >= 1 && config.limits.connections <= kConnectionsMax);
     const std::uint32_t connections = config.limits.connections;
     const netpath::RingOptions options{
@@ -138,8 +145,12 @@ OrErrno<void> Driver::open_in(const DriverConfig& config, reserve::Region& regio
     request_bytes_max_ = config.limits.request_bytes_max;
     buffers_ = region.carve_bytes(buffer_bytes(config), kPageBytes);
     initiator::use_crc_method(quicker_crc_method());
-    engine_ = &region.make<Engine>(config.session, config.limits, region, config.flight);
     return {};
+}
+
+void Driver::make_engine_in(const DriverConfig& config, reserve::Region& region) noexcept {
+    HF_ASSERT(engine_ == nullptr && !buffers_.empty());
+    engine_ = &region.make<Engine>(config.session, config.limits, region, config.flight);
 }
 
 void Driver::start() noexcept {

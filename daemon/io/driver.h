@@ -88,6 +88,12 @@ public:
     [[nodiscard]] OrErrno<void> open_in(const DriverConfig& config, reserve::Region& region,
                                         std::span<const std::byte> pinned) noexcept;
 
+    /// open_in() in two steps, for a process that stands by: everything but the engine, and the
+    /// engine, which takes nothing from the system and finds the recording of its predecessor.
+    [[nodiscard]] OrErrno<void> prepare_in(const DriverConfig& config, reserve::Region& region,
+                                           std::span<const std::byte> pinned) noexcept;
+    void make_engine_in(const DriverConfig& config, reserve::Region& region) noexcept;
+
     /// Starts to log in. Once.
     void start() noexcept;
     /// Settles, logs out, then Stopped. A second call hurries.

@@ -14,7 +14,7 @@
 namespace holdfast::daemon {
 
 /// Token owners of one I/O process; Driver::kOwner is 1.
-enum class RingOwner : std::uint8_t { Ublk = 2, Nbd = 3, Command = 4 };
+enum class RingOwner : std::uint8_t { Ublk = 2, Nbd = 3, Command = 4, Order = 5 };
 
 /// How an export stands.
 enum class ExportPhase : std::uint8_t {

@@ -1,5 +1,6 @@
 #include "daemon/io/io_process.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 
 #include "base/assert.h"
 #include "daemon/io/driver.h"
+#include "daemon/io/io_config.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/nbd_export.h"
 #include "daemon/io/rights.h"
@@ -23,7 +25,6 @@
 #include "reserve/fuse.h"
 #include "reserve/heap.h"
 #include "reserve/kernel_file.h"
-#include "reserve/kernel_need.h"
 #include "reserve/lockdown.h"
 #include "reserve/number_text.h"
 #include "reserve/plan.h"
@@ -37,30 +38,17 @@ using initiator::NoticeKind;
 
 // Above ordinary threads and most kernel threads' work, below the supervisor.
 constexpr std::int32_t kIoPriority = 50;
+// Four signs of life a second; see docs/watchdog.md.
+constexpr Duration kStandbySleep = Duration::from_ms(250);
 // A detach that stopped the export but cannot log out: the target gets this long.
 constexpr Duration kLogoutMax = Duration::from_s(30);
 
-DriverConfig driver_config(const AttachSpec& spec, bool takes_over_device) noexcept {
-    DriverConfig config{.session = spec.session, .limits = spec.limits, .tcp = {}};
-    config.session.takes_over_device = takes_over_device;
-    config.session.read_only = spec.session.read_only || spec.exported.read_only;
-    const SocketSpec buffers = socket_buffers_of(spec);
-    config.tcp.send_bytes = buffers.send_bytes;
-    config.tcp.receive_bytes = buffers.receive_bytes;
-    // A dead path shows by then; NOP time-outs judge the target, this judges the wire.
-    const Duration limit = spec.session.timers.nop_interval + spec.session.timers.nop_timeout;
-    config.tcp.user_timeout_ms =
-        static_cast<std::uint32_t>(std::clamp<std::int64_t>(2 * limit.ms(), 5'000, 120'000));
-    config.must_lock = (spec.flags & kAttachWithoutLockdown) == 0;
-    const bool is_ublk = spec.exported.kind == ExportKind::Ublk;
-    config.extra_operations =
-        IoLoop::kOperations +
-        (is_ublk ? UblkExport::operations_for(spec.limits.depth) : NbdExport::kOperations);
-    config.extra_files = static_cast<std::uint16_t>(
-        IoLoop::kFiles + (is_ublk ? UblkExport::kFiles : NbdExport::kFiles));
-    config.with_commands = is_ublk;
-    config.with_accept = !is_ublk;
-    return config;
+/// A successor that starts cold needs memory while nothing can be swapped out: it may take what is
+/// kept for the likes of it. A refusal shows in protect().
+void claim_reserve() noexcept {
+    const sched_param priority{.sched_priority = kIoPriority};
+    ::sched_setscheduler(0, SCHED_FIFO, &priority);
+    ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 }
 
 /// See run_io_process(). An object of static storage: it is large and never destroyed.
@@ -70,7 +58,10 @@ public:
         : spec_(spec), inheritance_(std::move(inheritance)) {}
 
     int run() noexcept {
-        if (!prepare() || !log_in() || !make_export() || !lock_down()) return kIoExitFailed;
+        if (!prepare()) return kIoExitFailed;
+        if (stands_by() && !stand_by()) return kIoExitFailed;
+        if (!begin() || !log_in() || !make_export() || !arm())
+            return was_told_to_leave() ? kIoExitDetached : kIoExitFailed;
         serve();
         leave();
         return kIoExitDetached;
@@ -78,13 +69,27 @@ public:
 
 private:
     [[nodiscard]] bool prepare() noexcept;
+    [[nodiscard]] bool take_memory() noexcept;
+    [[nodiscard]] bool stand_by() noexcept;
+    void await_order() noexcept;
+    [[nodiscard]] bool begin() noexcept;
     [[nodiscard]] bool log_in() noexcept;
     [[nodiscard]] bool make_export() noexcept;
     [[nodiscard]] OrErrno<void> begin_export() noexcept;
-    [[nodiscard]] bool lock_down() noexcept;
+    [[nodiscard]] OrErrno<UniqueFd> listener() noexcept;
+    bool refuse_export(int error) noexcept;
+    void protect() noexcept;
+    void enter_sandbox() noexcept;
+    [[nodiscard]] bool arm() noexcept;
+    void tell_serving(IoPhase phase) noexcept;
     void serve() noexcept;
     void leave() noexcept;
 
+    [[nodiscard]] bool stands_by() const noexcept { return inheritance_.order.get() >= 0; }
+    [[nodiscard]] bool takes_over() const noexcept { return stands_by() || inheritance_.succeeds; }
+    [[nodiscard]] bool was_told_to_leave() const noexcept {
+        return loop_->detach() != IoLoop::Detach::No;
+    }
     [[nodiscard]] bool is_locked_down() const noexcept {
         return (spec_.flags & kAttachWithoutLockdown) == 0;
     }
@@ -92,7 +97,7 @@ private:
     [[nodiscard]] StatusFacts first_facts() const noexcept;
     [[nodiscard]] ControlMessage message(MessageKind kind) const noexcept;
     [[nodiscard]] reserve::Protection kernel_reserve_row() const noexcept;
-    void add_rows(const reserve::Protections& rows) noexcept;
+    void publish_rows() noexcept;
     /// Always false.
     bool fail(FailReason reason, std::uint64_t code) noexcept;
     bool fail_early(FailReason reason, std::uint64_t code) noexcept;
@@ -100,12 +105,19 @@ private:
     AttachSpec spec_;
     IoInheritance inheritance_;
     SharedMapping shared_;
+    DriverConfig config_;
     reserve::MemoryPlan plan_;
     std::optional<reserve::Arena> arena_;
     Driver driver_;
     std::optional<IoLoop> loop_;
+    reserve::Protections rows_;
+    std::optional<reserve::Sandbox> sandbox_;
+    UblkControl ublk_control_;
+    std::array<std::byte, 8> order_word_{};  // The eventfd's count.
     std::optional<UblkExport> ublk_;
     NbdExport* nbd_ = nullptr;
+    netpath::FileSlot command_slot_{};
+    std::uint64_t locked_bytes_ = 0;
     Exporter* exporter_ = nullptr;
 };
 
@@ -133,6 +145,7 @@ StatusFacts IoProcess::first_facts() const noexcept {
 }
 
 bool IoProcess::fail_early(FailReason reason, std::uint64_t code) noexcept {
+    if (stands_by()) return false;  // Not control's business: the supervisor makes another one.
     ControlMessage told = message(MessageKind::Failed);
     told.reason = reason;
     told.code = code;
@@ -151,15 +164,25 @@ bool IoProcess::fail(FailReason reason, std::uint64_t code) noexcept {
     return false;
 }
 
+/// Everything that takes something from the system and does not need the target.
 bool IoProcess::prepare() noexcept {
     auto mapped = SharedMapping::map(inheritance_.area.get());
     if (!mapped)
         return fail_early(FailReason::NoProcess, static_cast<std::uint64_t>(mapped.error().code()));
     shared_ = *std::move(mapped);
+    if (!take_memory()) return false;
+    const std::uint16_t command_slot = static_cast<std::uint16_t>(
+        driver_.first_extra_file().raw() + (is_ublk() ? UblkExport::kFiles : NbdExport::kFiles));
+    command_slot_ = netpath::FileSlot{command_slot};
+    if (auto placed = driver_.ring().set_file(command_slot_, inheritance_.command.get()); !placed)
+        return fail_early(FailReason::IoFailed, static_cast<std::uint64_t>(placed.error().code()));
+    return true;
+}
 
-    DriverConfig config = driver_config(spec_, inheritance_.recover_ublk_id >= 0);
-    config.flight = shared_.flight();
-    Driver::add_to_plan(plan_, config);
+bool IoProcess::take_memory() noexcept {
+    config_ = driver_config(spec_, takes_over());
+    config_.flight = shared_.flight();
+    Driver::add_to_plan(plan_, config_);
     if (!is_ublk()) plan_.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
     const ByteCount arena_bytes = plan_.total();
     add_shared_area_to_plan(plan_, spec_);
@@ -169,18 +192,66 @@ bool IoProcess::prepare() noexcept {
         return fail_early(FailReason::ArenaFailed,
                           static_cast<std::uint64_t>(arena.error().code()));
     arena_.emplace(*std::move(arena));
-    if (auto opened = driver_.open_in(config, arena_->region(), arena_->bytes()); !opened)
-        return fail_early(FailReason::IoFailed, static_cast<std::uint64_t>(opened.error().code()));
+    // Now at the latest, before the kernel makes workers for our rings: they inherit it. A refusal
+    // shows in protect().
+    ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+    auto prepared = driver_.prepare_in(config_, arena_->region(), arena_->bytes());
+    if (!prepared)
+        return fail_early(FailReason::IoFailed,
+                          static_cast<std::uint64_t>(prepared.error().code()));
+    return true;
+}
 
+/// Until the supervisor's order. False: it cannot stand by.
+bool IoProcess::stand_by() noexcept {
+    ::prctl(PR_SET_NAME, "holdfast-spare");
+    // From a supervisor that is gone no order will come, and the memory is worth more elsewhere.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // The place of the export's first file, which is taken when there is an export.
+    const auto placed =
+        driver_.ring().set_file(driver_.first_extra_file(), inheritance_.order.get());
+    if (!placed) return false;
+    if (is_ublk() && !UblkExport::warm_up(ublk_control_)) return false;
+    if (is_locked_down()) {
+        protect();
+        reserve::fuse::arm_this_thread();
+    }
+    await_order();
+    ::prctl(PR_SET_PDEATHSIG, 0);
+    ::prctl(PR_SET_NAME, "holdfast-io");
+    inheritance_.recover_ublk_id =
+        shared_.area().watch.order_device.load(std::memory_order_relaxed);
+    return true;
+}
+
+void IoProcess::await_order() noexcept {
+    watchdog::WatchBlock& watch = shared_.area().watch;
+    netpath::Ring& ring = driver_.ring();
+    const std::int32_t self = ::getpid();
+    bool is_reading = false;
+    watch.standing_pid.store(self, std::memory_order_release);
+    // The read must have come home, because its memory and its place are needed for other things.
+    while (is_reading || watch.order_pid.load(std::memory_order_acquire) != self) {
+        if (!is_reading)
+            ring.read(driver_.first_extra_file(), order_word_,
+                      {.owner = static_cast<std::uint8_t>(RingOwner::Order)});
+        is_reading = true;
+        ring.submit_and_wait(kStandbySleep);
+        while (ring.poll_completed()) is_reading = false;
+        watch.standby_beats.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
+/// From here on this process is the one who writes status and log.
+bool IoProcess::begin() noexcept {
+    driver_.make_engine_in(config_, arena_->region());
     loop_.emplace(driver_, shared_.area(), first_facts());
-    const std::uint16_t command_slot = static_cast<std::uint16_t>(
-        driver_.first_extra_file().raw() + (is_ublk() ? UblkExport::kFiles : NbdExport::kFiles));
-    const netpath::FileSlot slot{command_slot};
-    if (auto placed = driver_.ring().set_file(slot, inheritance_.command.get()); !placed)
-        return fail(FailReason::IoFailed, static_cast<std::uint64_t>(placed.error().code()));
-    loop_->watch_commands(slot, AttachmentId{inheritance_.attachment});
+    loop_->watch_commands(command_slot_, AttachmentId{inheritance_.attachment});
     loop_->say(LogLevel::Info, IoEvent::Started, static_cast<std::uint64_t>(::getpid()));
     loop_->say(LogLevel::Info, IoEvent::PlanMade, plan_.total().raw(), arena_->bytes().size());
+    if (!takes_over() || !is_ublk()) return true;
+    // The kernel may let go of the dead process while we log in.
+    if (auto begun = begin_export(); !begun) return refuse_export(begun.error().code());
     return true;
 }
 
@@ -203,7 +274,7 @@ bool IoProcess::log_in() noexcept {
 OrErrno<void> IoProcess::begin_export() noexcept {
     const ExportSpec& wish = spec_.exported;
     if (is_ublk()) {
-        ublk_.emplace(driver_, loop_->meter(),
+        ublk_.emplace(driver_, loop_->meter(), ublk_control_,
                       UblkOptions{.id_wish = wish.ublk_id_wish,
                                   .recover_id = inheritance_.recover_ublk_id,
                                   .read_only = wish.read_only,
@@ -211,7 +282,9 @@ OrErrno<void> IoProcess::begin_export() noexcept {
                                   .request_bytes_max = spec_.limits.request_bytes_max});
         exporter_ = &*ublk_;
         loop_->set_exporter(*exporter_);
-        return ublk_->begin();
+        auto begun = ublk_->begin();
+        shared_.area().watch.device_id.store(ublk_->id(), std::memory_order_release);
+        return begun;
     }
     const NbdOptions options{.name = spec_.name.view(),
                              .path = wish.nbd_socket_path.view(),
@@ -221,23 +294,31 @@ OrErrno<void> IoProcess::begin_export() noexcept {
     nbd_ = &arena_->region().make<NbdExport>(driver_, loop_->meter(), options);
     exporter_ = nbd_;
     loop_->set_exporter(*exporter_);
-    auto listener = listen_for_nbd(options.path);
-    if (!listener) return std::unexpected(listener.error());
-    return nbd_->begin(*std::move(listener));
+    auto listening = listener();
+    if (!listening) return std::unexpected(listening.error());
+    return nbd_->begin(*std::move(listening));
+}
+
+/// The supervisor's, which survives us; without one our own.
+OrErrno<UniqueFd> IoProcess::listener() noexcept {
+    if (inheritance_.listener) return std::move(inheritance_.listener);
+    return listen_for_nbd(spec_.exported.nbd_socket_path.view());
+}
+
+bool IoProcess::refuse_export(int error) noexcept {
+    const auto code = static_cast<std::uint64_t>(error);
+    loop_->say(LogLevel::Error, IoEvent::ExportFailed,
+               static_cast<std::uint64_t>(spec_.exported.kind), code);
+    const bool has_no_driver = is_ublk() && error == ENOENT;
+    return fail(has_no_driver ? FailReason::NoUblk : FailReason::ExportFailed, code);
 }
 
 bool IoProcess::make_export() noexcept {
     loop_->enter(IoPhase::Exporting);
-    const auto refuse = [this](int error) {
-        const auto code = static_cast<std::uint64_t>(error);
-        const bool no_driver = is_ublk() && error == ENOENT;
-        loop_->say(LogLevel::Error, IoEvent::ExportFailed,
-                   static_cast<std::uint64_t>(spec_.exported.kind), code);
-        return fail(no_driver ? FailReason::NoUblk : FailReason::ExportFailed, code);
-    };
-    if (auto begun = begin_export(); !begun) return refuse(begun.error().code());
+    if (exporter_ == nullptr)
+        if (auto begun = begin_export(); !begun) return refuse_export(begun.error().code());
     while (exporter_->phase() == ExportPhase::Making) loop_->turn();
-    if (exporter_->phase() != ExportPhase::Serving) return refuse(exporter_->error());
+    if (exporter_->phase() != ExportPhase::Serving) return refuse_export(exporter_->error());
     const std::uint64_t id = ublk_ ? static_cast<std::uint64_t>(ublk_->id()) : 0;
     loop_->say(LogLevel::Note, IoEvent::ExportReady,
                static_cast<std::uint64_t>(spec_.exported.kind), id);
@@ -255,9 +336,9 @@ reserve::Protection IoProcess::kernel_reserve_row() const noexcept {
                                "vm.min_free_kbytes cannot be raised; run holdfastd as root");
 }
 
-void IoProcess::add_rows(const reserve::Protections& rows) noexcept {
+void IoProcess::publish_rows() noexcept {
     StatusFacts& facts = loop_->facts();
-    for (const reserve::Protection& row : rows) {
+    for (const reserve::Protection& row : rows_) {
         const ProtectionRow published{.name = row.name,
                                       .wanted = row.wanted,
                                       .found = row.found,
@@ -269,44 +350,61 @@ void IoProcess::add_rows(const reserve::Protections& rows) noexcept {
     }
 }
 
-bool IoProcess::lock_down() noexcept {
+/// All protections but the last, the filter, which is built here and put on in arm().
+void IoProcess::protect() noexcept {
+    const auto sparse = reserve::heap::sparse_ranges();
+    const reserve::LockdownWish wish{.fifo_priority = kIoPriority, .sparse = sparse};
+    rows_ = reserve::lock_down(wish);
+    rows_.push(kernel_reserve_row());
+    rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
+    locked_bytes_ = reserve::read_kernel_field("/proc/self/status", "VmLck").value_or(0) * 1024;
+    // A refusal shows when it is to be entered.
+    if (auto built = reserve::Sandbox::build(); built) sandbox_.emplace(*std::move(built));
+}
+
+void IoProcess::enter_sandbox() noexcept {
+    const auto row = sandbox_ ? sandbox_->enter() : std::unexpected(Errno{ENOTSUP});
+    rows_.push(row ? *row
+                   : reserve::protection(
+                         "seccomp", "filter", row.error().text(), false,
+                         "seccomp is refused; build the kernel with CONFIG_SECCOMP_FILTER"));
+}
+
+/// Nothing but serving may come after this.
+bool IoProcess::arm() noexcept {
     StatusFacts& facts = loop_->facts();
     if (!is_locked_down()) {
         facts.tier_reasons.push({});
         facts.tier_reasons[0].assign_cut("attached without lockdown, as asked");
-        loop_->enter(IoPhase::Serving);
-        loop_->tell(message(MessageKind::Ready));
+        tell_serving(IoPhase::Serving);
         return true;
     }
     loop_->enter(IoPhase::Locking);
-    const auto sparse = reserve::heap::sparse_ranges();
-    const reserve::LockdownWish wish{.fifo_priority = kIoPriority, .sparse = sparse};
-    reserve::Protections rows = reserve::lock_down(wish);
-    rows.push(kernel_reserve_row());
-    rows.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
-    facts.locked_bytes =
-        reserve::read_kernel_field("/proc/self/status", "VmLck").value_or(0) * 1024;
-    if (const auto sandbox = reserve::enter_sandbox(); sandbox) {
-        static_cast<void>(rows.try_push(*sandbox));
-    } else {
-        static_cast<void>(rows.try_push(reserve::protection(
-            "seccomp", "filter", sandbox.error().text(), false,
-            "seccomp is refused; build the kernel with CONFIG_SECCOMP_FILTER")));
-    }
-    add_rows(rows);
-    const TierVerdict verdict = judge_tier(rows, spec_.exported.kind);
+    if (!stands_by()) protect();
+    enter_sandbox();
+    facts.locked_bytes = locked_bytes_;
+    publish_rows();
+    const TierVerdict verdict = judge_tier(rows_, spec_.exported.kind);
     facts.tier = verdict.tier;
     facts.tier_reasons = verdict.reasons;
     loop_->say(LogLevel::Note, IoEvent::TierGiven, static_cast<std::uint64_t>(verdict.tier));
-    const bool may_go_on = (spec_.flags & kAttachForceTier) != 0;
+    // A successor serves whatever it can promise: requests wait for it.
+    const bool may_go_on = takes_over() || (spec_.flags & kAttachForceTier) != 0;
     if (verdict.tier > spec_.tier_demanded && !may_go_on)
         return fail(FailReason::TierTooLow, static_cast<std::uint64_t>(verdict.tier));
 
     loop_->say(LogLevel::Note, IoEvent::Armed, facts.locked_bytes / 1024);
-    reserve::fuse::arm_this_thread();
-    loop_->enter(IoPhase::Armed);
-    loop_->tell(message(MessageKind::Ready));
+    if (!stands_by()) reserve::fuse::arm_this_thread();
+    tell_serving(IoPhase::Armed);
     return true;
+}
+
+void IoProcess::tell_serving(IoPhase phase) noexcept {
+    loop_->enter(phase);
+    watchdog::WatchBlock& watch = shared_.area().watch;
+    watch.serving_since_ns.store(Driver::clock().ns(), std::memory_order_relaxed);
+    watch.serving_pid.store(::getpid(), std::memory_order_release);
+    loop_->tell(message(MessageKind::Ready));
 }
 
 void IoProcess::serve() noexcept {
@@ -341,20 +439,6 @@ void IoProcess::leave() noexcept {
 
 }  // namespace
 
-bool wants_kernel_reserve(const AttachSpec& spec) noexcept {
-    return (spec.flags & (kAttachKeepKernelReserve | kAttachWithoutLockdown)) == 0;
-}
-
-SocketSpec socket_buffers_of(const AttachSpec& spec) noexcept {
-    SocketSpec buffers = spec.socket;
-    if (!wants_kernel_reserve(spec)) return buffers;
-    const auto guaranteed =
-        reserve::socket_buffers_for(spec.limits.depth, spec.limits.request_bytes_max);
-    if (buffers.send_bytes == 0) buffers.send_bytes = guaranteed.send_bytes;
-    if (buffers.receive_bytes == 0) buffers.receive_bytes = guaranteed.receive_bytes;
-    return buffers;
-}
-
 int run_io_process(const AttachSpec& spec, IoInheritance inheritance) noexcept {
     // The supervisor orders us about; a signal that goes to everybody is not for us.
     ::signal(SIGTERM, SIG_IGN);
@@ -362,9 +446,7 @@ int run_io_process(const AttachSpec& spec, IoInheritance inheritance) noexcept {
     ::signal(SIGHUP, SIG_IGN);
     ::signal(SIGPIPE, SIG_IGN);
     ::prctl(PR_SET_NAME, "holdfast-io");
-    // Before the kernel makes workers for our rings: they inherit it. A refusal shows in
-    // lock_down().
-    ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+    if (inheritance.succeeds) claim_reserve();
     static std::optional<IoProcess> process;
     HF_ASSERT(!process.has_value());
     process.emplace(spec, std::move(inheritance));

@@ -1,5 +1,8 @@
 /// The life of one I/O process: plan, arena, sockets, login, export, lockdown, arming, service,
 /// logout. One attachment, one thread, one device.
+///
+/// One that stands by does everything that needs memory or files first, sleeps until the order, and
+/// goes on with the login; see docs/watchdog.md.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +18,10 @@ struct IoInheritance {
     UniqueFd area;     ///< The shared area.
     UniqueFd command;  ///< Seqpacket, towards control.
     std::uint32_t attachment = 0;
+    UniqueFd listener{};  ///< Nbd: the supervisor's, listening. None: make one.
+    /// Given: stand by. An eventfd that counts when WatchBlock::order_pid names this process.
+    UniqueFd order{};
+    bool succeeds = false;  ///< Take over from a predecessor that died, at once.
     /// Take over this ublk device of a predecessor that died; -1: none.
     std::int32_t recover_ublk_id = -1;
     std::uint64_t kernel_reserve_kib = 0;  ///< vm.min_free_kbytes as settled; 0: not touched.
@@ -22,18 +29,12 @@ struct IoInheritance {
     reserve::ImageFacts image{};                  ///< Of this program, from the start of main().
 };
 
-/// True when the kernel's reserve shall cover the attachment.
-[[nodiscard]] bool wants_kernel_reserve(const AttachSpec& spec) noexcept;
-/// The kernel buffers of each connection: what was asked for, or what can be guaranteed. The
-/// kernel's own choice (0) is left only where nothing is guaranteed.
-[[nodiscard]] SocketSpec socket_buffers_of(const AttachSpec& spec) noexcept;
-
 /// What heap::limit() gives a process of ours: building the system call filter is the largest use.
 inline constexpr ByteCount kHeapMore{512 * 1024};
 
 /// Exit codes of an I/O process.
 inline constexpr int kIoExitDetached = 0;
-inline constexpr int kIoExitFailed = 1;  ///< It never served; control was told why.
+inline constexpr int kIoExitFailed = 1;  ///< It did not come to serve; control was told why.
 
 /// Runs to the end and returns the exit code. The caller leaves with _exit(): nothing is destroyed,
 /// because an armed process may not unmap. Once per process.

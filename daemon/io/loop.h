@@ -27,7 +27,7 @@ namespace holdfast::daemon {
 class IoLoop final : public ForeignCompletions {
 public:
     static constexpr Duration kPublishInterval = Duration::from_ms(250);
-    static constexpr Duration kIdleWait = Duration::from_ms(500);
+    static constexpr Duration kIdleWait = Duration::from_ms(250);
     static constexpr Duration kLateWorthALine = Duration::from_ms(100);
     /// What DriverConfig needs on top.
     static constexpr std::uint32_t kOperations = 2;

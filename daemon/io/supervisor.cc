@@ -1,10 +1,7 @@
 #include "daemon/io/supervisor.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -16,15 +13,12 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "daemon/io/child.h"
 #include "daemon/io/driver.h"
-#include "daemon/io/io_process.h"
+#include "daemon/io/io_config.h"
 #include "daemon/io/ublk_export.h"
-#include "daemon/shared/flight_reader.h"
-#include "daemon/shared/shared_area.h"
 #include "reserve/heap.h"
-#include "reserve/kernel_file.h"
 #include "reserve/kernel_need.h"
-#include "reserve/lock_memory.h"
 #include "reserve/lockdown.h"
 #include "reserve/plan.h"
 
@@ -34,64 +28,10 @@ namespace {
 
 // Above the I/O processes, so that a mad one can always be stopped.
 constexpr std::int32_t kSupervisorPriority = 60;
-constexpr std::array kSignals{SIGCHLD, SIGTERM, SIGINT};
 constexpr std::size_t kControlArgumentsMax = 32;
 
 Instant clock() noexcept {
     return Driver::clock();
-}
-
-sigset_t our_signals() noexcept {
-    sigset_t set;
-    ::sigemptyset(&set);
-    for (const int number : kSignals) ::sigaddset(&set, number);
-    return set;
-}
-
-void put_lines(std::string_view text) noexcept {
-    [[maybe_unused]] const ssize_t done = ::write(STDERR_FILENO, text.data(), text.size());
-}
-
-/// What fork handed down and a child must not keep: rights that belong to the supervisor, and its
-/// signal mask.
-void become_ordinary() noexcept {
-    const sched_param none{};
-    ::sched_setscheduler(0, SCHED_OTHER, &none);
-    ::prctl(PR_SET_IO_FLUSHER, 0, 0, 0, 0);
-    static_cast<void>(reserve::write_kernel_number("/proc/self/oom_score_adj", 0));
-    const sigset_t set = our_signals();
-    ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
-}
-
-/// Closes every descriptor from 3 on but the `kept`, in ascending order.
-void close_all_but(std::span<const int> kept) noexcept {
-    unsigned first = 3;
-    for (const int fd : kept) {
-        const unsigned number = static_cast<unsigned>(fd);
-        if (number > first) ::close_range(first, number - 1, 0);
-        first = std::max(first, number + 1);
-    }
-    ::close_range(first, ~0U, 0);
-}
-
-std::optional<StatusFacts> facts_of(int area) noexcept {
-    const auto mapped = SharedMapping::map(area);
-    if (!mapped) return {};
-    return StatusReader{mapped->area().status}.try_read();
-}
-
-bool has_served(const StatusFacts& facts) noexcept {
-    return facts.phase == IoPhase::Armed || facts.phase == IoPhase::Serving ||
-           facts.phase == IoPhase::Detaching;
-}
-
-/// Mounted, or swap: an exclusive open says so.
-bool is_in_use(const StatusFacts& facts) noexcept {
-    if (facts.exported.kind != ExportKind::Ublk || facts.exported.path.empty()) return false;
-    std::array<char, 112> path{};
-    std::ranges::copy(facts.exported.path.view(), path.begin());
-    const UniqueFd fd{::open(path.data(), O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC)};
-    return !fd && errno == EBUSY;
 }
 
 std::int32_t exit_status_of(int status) noexcept {
@@ -100,15 +40,13 @@ std::int32_t exit_status_of(int status) noexcept {
 
 }  // namespace
 
-/// After a fork the pages are shared with the child until one of the two writes; this makes them
-/// our own again, and locked.
-void Supervisor::lock_again() noexcept {
-    const auto sparse = reserve::heap::sparse_ranges();
-    if (options_.lock_down) static_cast<void>(reserve::lock_memory(sparse));
-}
+Supervisor::Supervisor(const SupervisorOptions& options) noexcept
+    : options_(options),
+      context_{.lock_down = options.lock_down, .image = options.image},
+      own_time_(clock()) {}
 
 OrErrno<void> Supervisor::open() noexcept {
-    const sigset_t set = our_signals();
+    const sigset_t set = supervisor_signals();
     ::sigprocmask(SIG_BLOCK, &set, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
     signals_ = UniqueFd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
@@ -116,10 +54,8 @@ OrErrno<void> Supervisor::open() noexcept {
     if (options_.lock_down) {
         const auto sparse = reserve::heap::sparse_ranges();
         // What is missing shows in each I/O process, which asks for the same.
-        static_cast<void>(reserve::lock_down({.fifo_priority = kSupervisorPriority,
-                                              .io_flusher = false,
-                                              .forbid_compaction = false,
-                                              .sparse = sparse}));
+        static_cast<void>(reserve::lock_down(
+            {.fifo_priority = kSupervisorPriority, .forbid_compaction = false, .sparse = sparse}));
     }
     return start_control();
 }
@@ -148,11 +84,20 @@ void Supervisor::turn() noexcept {
         control_due_ = Instant::never();
         if (!start_control()) control_due_ = clock() + kControlPause;
     }
+    look_after_pairs();
     if (is_shutting_down_) advance_shutdown();
 }
 
+void Supervisor::look_after_pairs() noexcept {
+    const Instant now = clock();
+    const watchdog::Look look = own_time_.look(now);
+    for (ProcessPair& pair : pairs_)
+        if (pair.is_used()) pair.on_look(look, context_);
+    look_at_ = has_live() ? now + watchdog::OwnTime::kTick : Instant::never();
+}
+
 Instant Supervisor::next_wake() const noexcept {
-    return earlier(control_due_, earlier(hurry_at_, kill_at_));
+    return earlier(earlier(control_due_, look_at_), earlier(hurry_at_, kill_at_));
 }
 
 void Supervisor::on_signals() noexcept {
@@ -167,8 +112,8 @@ void Supervisor::reap() noexcept {
     for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
         if (pid == control_pid_)
             on_control_exit(status);
-        else if (Slot* slot = find_slot_of(pid))
-            on_io_exit(*slot, status);
+        else if (ProcessPair* const pair = find_pair_of(pid))
+            on_io_exit(*pair, pid, status);
     }
 }
 
@@ -183,12 +128,12 @@ OrErrno<void> Supervisor::start_control() noexcept {
     const pid_t pid = ::fork();
     if (pid < 0) return std::unexpected(Errno::last());
     if (pid == 0) become_control(theirs.get());
-    lock_again();
+    lock_again(context_);
     control_pid_ = pid;
     control_ = std::move(ours);
     control_started_ = clock();
-    for (Slot& slot : slots_)
-        if (slot.is_used) announce(slot, 0);
+    for (const ProcessPair& pair : pairs_)
+        if (pair.is_used()) announce(pair, 0);
     return {};
 }
 
@@ -240,8 +185,8 @@ void Supervisor::on_message(std::span<const std::byte> bytes) noexcept {
     if (!message) return;
     if (message->header.kind == MessageKind::Shutdown) begin_shutdown();
     if (message->header.kind != MessageKind::Kill) return;
-    const Slot* slot = find_slot(message->header.attachment);
-    if (slot != nullptr && slot->pid > 0) ::kill(slot->pid, SIGKILL);
+    const ProcessPair* const pair = find_pair(message->header.attachment);
+    if (pair != nullptr && pair->active_pid() > 0) ::kill(pair->active_pid(), SIGKILL);
 }
 
 void Supervisor::tell(const ControlMessage& message, std::span<const int> fds) noexcept {
@@ -258,30 +203,31 @@ void Supervisor::refuse(std::uint32_t request_id, FailReason reason, std::uint64
     tell(message);
 }
 
-void Supervisor::announce(Slot& slot, std::uint32_t request_id) noexcept {
-    ControlMessage message{
-        .header = {.kind = MessageKind::Attached, .attachment = slot.id, .request_id = request_id}};
-    message.pid = slot.pid;
-    const std::array<int, 2> fds{slot.area.get(), slot.control_end.get()};
+void Supervisor::announce(const ProcessPair& pair, std::uint32_t request_id) noexcept {
+    ControlMessage message{.header = {.kind = MessageKind::Attached,
+                                      .attachment = pair.id(),
+                                      .request_id = request_id}};
+    message.pid = pair.active_pid();
+    const std::array<int, 2> fds{pair.area(), pair.control_end()};
     tell(message, fds);
 }
 
 // Attachments.
 
-Supervisor::Slot* Supervisor::find_slot(AttachmentId id) noexcept {
+ProcessPair* Supervisor::find_pair(AttachmentId id) noexcept {
     const auto found = std::ranges::find_if(
-        slots_, [&](const Slot& slot) { return slot.is_used && slot.id == id; });
-    return found == slots_.end() ? nullptr : &*found;
+        pairs_, [&](const ProcessPair& pair) { return pair.is_used() && pair.id() == id; });
+    return found == pairs_.end() ? nullptr : &*found;
 }
 
-Supervisor::Slot* Supervisor::find_slot_of(pid_t pid) noexcept {
-    const auto found = std::ranges::find_if(
-        slots_, [&](const Slot& slot) { return slot.is_used && slot.pid == pid; });
-    return found == slots_.end() ? nullptr : &*found;
+ProcessPair* Supervisor::find_pair_of(pid_t pid) noexcept {
+    const auto found =
+        std::ranges::find_if(pairs_, [&](const ProcessPair& pair) { return pair.owns(pid); });
+    return found == pairs_.end() ? nullptr : &*found;
 }
 
 bool Supervisor::has_live() const noexcept {
-    return std::ranges::any_of(slots_, [](const Slot& slot) { return slot.is_used; });
+    return std::ranges::any_of(pairs_, &ProcessPair::is_used);
 }
 
 void Supervisor::attach(const AttachBytes& message) noexcept {
@@ -289,101 +235,50 @@ void Supervisor::attach(const AttachBytes& message) noexcept {
     const auto spec = attach_spec_from(message.spec);
     if (!spec)
         return refuse(request_id, FailReason::BadSpec, static_cast<std::uint64_t>(spec.error()));
-    const bool taken = std::ranges::any_of(
-        slots_, [&](const Slot& slot) { return slot.is_used && slot.spec.name == spec->name; });
+    const bool taken = std::ranges::any_of(pairs_, [&](const ProcessPair& pair) {
+        return pair.is_used() && pair.spec().name == spec->name;
+    });
     if (taken) return refuse(request_id, FailReason::NameTaken, 0);
-    const auto place = std::ranges::find_if(slots_, [](const Slot& slot) { return !slot.is_used; });
-    if (is_shutting_down_ || place == slots_.end())
+    const auto place = std::ranges::find_if_not(pairs_, &ProcessPair::is_used);
+    if (is_shutting_down_ || place == pairs_.end())
         return refuse(request_id, FailReason::TooManyAttachments, kAttachmentsMax);
 
-    auto made = make_slot(*place, *spec);
+    ProcessPair& pair = *place;
+    FailReason reason = FailReason::ExportFailed;
+    auto made = pair.open(AttachmentId{++last_id_}, *spec);
     if (made) {
         settle_reserve();
-        made = start_io(*place, -1);
+        reason = FailReason::NoProcess;
+        made = pair.start(context_);
     }
     if (!made) {
-        forget(*place);
-        return refuse(request_id, FailReason::NoProcess,
-                      static_cast<std::uint64_t>(made.error().code()));
+        pair.forget();
+        settle_reserve();
+        return refuse(request_id, reason, static_cast<std::uint64_t>(made.error().code()));
     }
-    announce(*place, request_id);
+    announce(pair, request_id);
 }
 
-OrErrno<void> Supervisor::make_slot(Slot& slot, const AttachSpec& spec) noexcept {
-    HF_ASSERT(!slot.is_used);
-    slot = Slot{};
-    slot.is_used = true;
-    slot.id = AttachmentId{++last_id_};
-    slot.spec = spec;
-    auto area = make_shared_area(flight_shape_of(spec));
-    if (!area) return std::unexpected(area.error());
-    slot.area = *std::move(area);
-    std::array<int, 2> ends{-1, -1};
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
-        return std::unexpected(Errno::last());
-    slot.control_end = UniqueFd{ends[0]};
-    slot.io_end = UniqueFd{ends[1]};
-    return {};
+void Supervisor::on_io_exit(ProcessPair& pair, pid_t pid, int status) noexcept {
+    if (pair.on_exit(pid, status, own_time_.at(), context_)) end(pair, pid, exit_status_of(status));
 }
 
-OrErrno<void> Supervisor::start_io(Slot& slot, std::int32_t recover_ublk_id) noexcept {
-    const pid_t pid = ::fork();
-    if (pid < 0) return std::unexpected(Errno::last());
-    if (pid == 0) become_io(slot, recover_ublk_id);
-    lock_again();
-    slot.pid = pid;
-    ++slot.generation;
-    return {};
-}
-
-void Supervisor::become_io(Slot& slot, std::int32_t recover_ublk_id) noexcept {
-    become_ordinary();
-    IoInheritance inheritance{.area = std::move(slot.area),
-                              .command = std::move(slot.io_end),
-                              .attachment = slot.id.raw(),
-                              .recover_ublk_id = recover_ublk_id,
-                              .kernel_reserve_kib = kernel_reserve_kib_,
-                              .kernel_reserve_wanted_kib = kernel_reserve_wanted_kib_,
-                              .image = options_.image};
-    std::array<int, 2> kept{inheritance.area.get(), inheritance.command.get()};
-    std::ranges::sort(kept);
-    close_all_but(kept);
-    ::_exit(run_io_process(slot.spec, std::move(inheritance)));
-}
-
-void Supervisor::on_io_exit(Slot& slot, int status) noexcept {
-    const auto facts = facts_of(slot.area.get());
-    const bool has_device = facts && facts->exported.ublk_id >= 0;
-    const bool died = !WIFEXITED(status);
-    if (died && has_device && has_served(*facts) && !slot.is_stopping) {
-        const Instant now = clock();
-        if (now >= slot.window_end) {
-            slot.window_end = now + kRestartWindow;
-            slot.restarts = 0;
-        }
-        if (slot.restarts++ < kRestartsMax && start_io(slot, facts->exported.ublk_id)) return;
-    }
-    // Requests wait in a device that is kept for a successor; any other one is removed.
-    if (has_device && (!died || !has_served(*facts))) bury_ublk(facts->exported.ublk_id);
-    ControlMessage message{.header = {.kind = MessageKind::Exited, .attachment = slot.id}};
-    message.pid = slot.pid;
-    message.exit_status = exit_status_of(status);
-    forget(slot);
+/// The device goes with the attachment; where requests shall wait, the attachment does not end.
+void Supervisor::end(ProcessPair& pair, pid_t pid, std::int32_t exit_status) noexcept {
+    ControlMessage message{.header = {.kind = MessageKind::Exited, .attachment = pair.id()}};
+    message.pid = pid;
+    message.exit_status = exit_status;
+    const std::int32_t device = pair.ublk_id();
+    pair.forget();
+    if (device >= 0) bury_ublk(device);
     settle_reserve();
     // During shutdown nothing is to be attached again.
     if (!is_shutting_down_) tell(message);
 }
 
-void Supervisor::forget(Slot& slot) noexcept {
-    slot.is_used = false;
-    slot.area.reset();
-    slot.control_end.reset();
-    slot.io_end.reset();
-}
-
 /// Removing waits for whoever has the device open, so a child of its own does it.
 void Supervisor::bury_ublk(std::int32_t id) noexcept {
-    if (::fork() != 0) return lock_again();
+    if (::fork() != 0) return lock_again(context_);
     become_ordinary();
     close_all_but({});
     ::_exit(delete_ublk_device(id) ? EXIT_SUCCESS : EXIT_FAILURE);
@@ -395,18 +290,20 @@ void Supervisor::settle_reserve() noexcept {
     bool is_wanted = false;
     const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
     reserve::add_network_to_plan(need, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L))});
-    for (const Slot& slot : slots_) {
-        if (!slot.is_used || !wants_kernel_reserve(slot.spec)) continue;
+    for (const ProcessPair& pair : pairs_) {
+        if (!pair.is_used() || !wants_kernel_reserve(pair.spec())) continue;
         is_wanted = true;
-        const SocketSpec buffers = socket_buffers_of(slot.spec);
-        reserve::add_load_to_plan(need, {.connections = slot.spec.limits.connections,
-                                         .depth = slot.spec.limits.depth,
+        const AttachSpec& spec = pair.spec();
+        const SocketSpec buffers = socket_buffers_of(spec);
+        reserve::add_load_to_plan(need, {.connections = spec.limits.connections,
+                                         .depth = spec.limits.depth,
                                          .buffers = {.send_bytes = buffers.send_bytes,
                                                      .receive_bytes = buffers.receive_bytes}});
     }
-    kernel_reserve_wanted_kib_ = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
-    const auto outcome = kernel_reserve_.settle(kernel_reserve_wanted_kib_);
-    kernel_reserve_kib_ = outcome && is_wanted ? outcome->min_free_kib : 0;
+    const std::uint64_t wanted = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
+    const auto outcome = kernel_reserve_.settle(wanted);
+    context_.kernel_reserve_wanted_kib = wanted;
+    context_.kernel_reserve_kib = outcome && is_wanted ? outcome->min_free_kib : 0;
 }
 
 // Shutdown.
@@ -417,40 +314,37 @@ void Supervisor::begin_shutdown() noexcept {
     control_due_ = Instant::never();
     hurry_at_ = clock() + kHurryAfter;
     kill_at_ = clock() + kKillAfter;
-    for (Slot& slot : slots_) {
-        if (!slot.is_used) continue;
-        const auto facts = facts_of(slot.area.get());
-        if (!facts || !is_in_use(*facts)) {
-            order_detach(slot, false);
-            continue;
-        }
-        // Its process goes on serving without us: nobody may lose swap or a file system.
-        put_lines("holdfastd: a device is in use and stays: ");
-        put_lines(facts->exported.path.view());
-        put_lines("\n");
-        forget(slot);
+    for (ProcessPair& pair : pairs_) {
+        if (!pair.is_used()) continue;
+        if (pair.is_in_use())
+            leave_in_use(pair);
+        else if (pair.is_holding())
+            end(pair, 0, 0);
+        else
+            pair.order_detach(false);
     }
 }
 
-void Supervisor::order_detach(Slot& slot, bool hurry) noexcept {
-    slot.is_stopping = true;
-    ControlMessage message{.header = {.kind = MessageKind::Detach, .attachment = slot.id}};
-    message.hurry = hurry ? 1 : 0;
-    if (!send_message(slot.control_end.get(), bytes_of(message)) && hurry && slot.pid > 0)
-        ::kill(slot.pid, SIGKILL);
+/// Its process goes on serving without us: nobody may lose swap or a file system.
+void Supervisor::leave_in_use(ProcessPair& pair) noexcept {
+    const auto path = ublk_path(pair.ublk_id());
+    put_lines("holdfastd: a device is in use and stays: ");
+    put_lines(path.data());
+    put_lines("\n");
+    pair.forget();
 }
 
 void Supervisor::advance_shutdown() noexcept {
     const Instant now = clock();
     if (now >= hurry_at_) {
         hurry_at_ = Instant::never();
-        for (Slot& slot : slots_)
-            if (slot.is_used) order_detach(slot, true);
+        for (ProcessPair& pair : pairs_)
+            if (pair.is_used()) pair.order_detach(true);
     }
     if (now >= kill_at_) {
         kill_at_ = Instant::never();
-        for (const Slot& slot : slots_)
-            if (slot.is_used && slot.pid > 0) ::kill(slot.pid, SIGKILL);
+        for (const ProcessPair& pair : pairs_)
+            if (pair.is_used()) pair.kill_all();
         if (control_pid_ > 0) ::kill(control_pid_, SIGKILL);
     }
     if (has_live()) return;

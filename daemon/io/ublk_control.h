@@ -24,6 +24,7 @@ public:
 
     /// Opens /dev/ublk-control; loads the module when it is not there. ENOENT: no driver.
     [[nodiscard]] OrErrno<void> open() noexcept;
+    [[nodiscard]] bool is_open() const noexcept { return opened_; }
     /// Runs a command to its end. Blocks: only before arm(), and in a process that may block.
     [[nodiscard]] OrErrno<void> run(std::uint32_t operation,
                                     const ublk::ControlCommand& command) noexcept;

@@ -88,8 +88,9 @@ std::int32_t result_of(Outcome outcome) noexcept {
 
 }  // namespace
 
-UblkExport::UblkExport(Driver& driver, RequestMeter& meter, const UblkOptions& options) noexcept
-    : driver_(driver), meter_(meter), options_(options) {
+UblkExport::UblkExport(Driver& driver, RequestMeter& meter, UblkControl& control,
+                       const UblkOptions& options) noexcept
+    : driver_(driver), meter_(meter), options_(options), control_(control) {
     HF_ASSERT(options.depth >= 1 && options.depth <= kDepthMax);
 }
 
@@ -99,9 +100,19 @@ UblkExport::~UblkExport() {
     ::munmap(const_cast<ublk::Descriptor*>(descriptors_.data()), descriptor_bytes(options_.depth));
 }
 
+OrErrno<void> UblkExport::warm_up(UblkControl& control) noexcept {
+    if (auto opened = control.open(); !opened) return opened;
+    std::uint64_t features = 0;
+    // A kernel that does not know the command refuses it, in the worker that is wanted.
+    static_cast<void>(control.run(ublk::kGetFeatures, command_with(0, features)));
+    return {};
+}
+
 OrErrno<void> UblkExport::begin() noexcept {
-    HF_ASSERT(driver_.state() == DriverState::Ready && phase_ == ExportPhase::Making);
-    if (auto opened = control_.open(); !opened) return opened;
+    HF_ASSERT(phase_ == ExportPhase::Making);
+    HF_ASSERT(driver_.state() == DriverState::Ready || options_.recover_id >= 0);
+    if (!control_.is_open())
+        if (auto opened = control_.open(); !opened) return opened;
     const netpath::FileSlot slot = control_file();
     if (auto placed = driver_.ring().set_file(slot, control_.descriptor()); !placed) return placed;
     if (options_.recover_id >= 0) {
@@ -157,12 +168,22 @@ void UblkExport::on_recovery_started(int result) noexcept {
         recover_at_ = Driver::clock() + kRecoveryPause;
     } else if (result < 0) {
         fail(-result);
-    } else if (auto started = start_serving(); !started) {
-        fail(started.error().code());
+    } else {
+        may_adopt_ = true;
+        adopt_when_ready();
     }
 }
 
+/// The fence stands before the first fetch: Ready means that no command of the dead process can be
+/// executed any more.
+void UblkExport::adopt_when_ready() noexcept {
+    if (!may_adopt_ || driver_.state() != DriverState::Ready) return;
+    may_adopt_ = false;
+    if (auto started = start_serving(); !started) fail(started.error().code());
+}
+
 void UblkExport::on_turn_end(Instant now) noexcept {
+    adopt_when_ready();
     if (now < recover_at_) return;
     recover_at_ = Instant::never();
     if (auto begun = begin_control(Pending::Recover, ublk::kStartRecovery, 0); !begun)

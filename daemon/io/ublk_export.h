@@ -42,11 +42,18 @@ public:
     }
     static constexpr std::uint16_t kFiles = 2;
 
-    UblkExport(Driver& driver, RequestMeter& meter, const UblkOptions& options) noexcept;
+    /// `control`: open, or to be opened by begin().
+    UblkExport(Driver& driver, RequestMeter& meter, UblkControl& control,
+               const UblkOptions& options) noexcept;
     ~UblkExport();
 
+    /// What begin() would do first, ahead of time: opens the control device, and runs one harmless
+    /// command, so that the kernel's worker for commands exists. Blocks.
+    [[nodiscard]] static OrErrno<void> warm_up(UblkControl& control) noexcept;
+
     /// Adds the device, fetches every tag and asks for the start. The loop must run until phase()
-    /// is Serving, because the kernel reads partitions through us meanwhile.
+    /// is Serving, because the kernel reads partitions through us meanwhile. Taking over may begin
+    /// before the session is ready: no request moves before it is.
     [[nodiscard]] OrErrno<void> begin() noexcept;
 
     void on_completed(const netpath::Completed& completed, Instant now) noexcept override;
@@ -72,6 +79,7 @@ private:
     [[nodiscard]] OrErrno<void> add_device() noexcept;
     [[nodiscard]] OrErrno<void> start_serving() noexcept;
     void on_recovery_started(int result) noexcept;
+    void adopt_when_ready() noexcept;
     void fail(int error) noexcept;
     [[nodiscard]] OrErrno<void> open_queue() noexcept;
     [[nodiscard]] OrErrno<void> begin_control(Pending pending, std::uint32_t operation,
@@ -90,7 +98,7 @@ private:
     Driver& driver_;
     RequestMeter& meter_;
     UblkOptions options_;
-    UblkControl control_;
+    UblkControl& control_;
     std::array<std::byte, 8> control_word_{};  // The eventfd's count.
     UniqueFd queue_device_;
     std::span<const ublk::Descriptor> descriptors_;
@@ -101,6 +109,7 @@ private:
     ExportPhase phase_ = ExportPhase::Making;
     Pending pending_ = Pending::None;
     Instant recover_at_ = Instant::never();  // Next try of START_USER_RECOVERY.
+    bool may_adopt_ = false;  // The kernel waits for a successor to fetch; the session is next.
     bool stop_wanted_ = false;
     bool resize_wanted_ = false;
     int error_ = 0;

@@ -49,7 +49,9 @@ enum AttachFlag : std::uint32_t {
     kAttachForceTier = 1U << 0,          ///< Go on below the demanded tier: the operator insists.
     kAttachWithoutLockdown = 1U << 1,    ///< No protections at all: tests, unprivileged tries.
     kAttachKeepKernelReserve = 1U << 2,  ///< Do not touch vm.min_free_kbytes.
-    kAttachFlagsKnown = kAttachForceTier | kAttachWithoutLockdown | kAttachKeepKernelReserve,
+    kAttachWithoutStandby = 1U << 3,     ///< One I/O process: half the memory, slower takeovers.
+    kAttachFlagsKnown = kAttachForceTier | kAttachWithoutLockdown | kAttachKeepKernelReserve |
+                        kAttachWithoutStandby,
 };
 
 /// See the file comment. Portal hosts are numeric addresses here: nobody resolves names later.

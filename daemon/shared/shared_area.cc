@@ -39,6 +39,12 @@ SharedArea& SharedMapping::area() const noexcept {
     return *area_;
 }
 
+void SharedMapping::keep_from_children() const noexcept {
+    HF_ASSERT(area_ != nullptr);
+    const int kept = ::madvise(area_, bytes_of(shape_), MADV_DONTFORK);
+    HF_ASSERT(kept == 0);
+}
+
 initiator::RecorderMemory SharedMapping::flight() const noexcept {
     HF_ASSERT(area_ != nullptr);
     // The length is that of the mapping, which is sealed.

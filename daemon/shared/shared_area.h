@@ -1,5 +1,5 @@
-/// The one shared memory object of an attachment: status block, log ring and the cells of the
-/// flight recorder, in a sealed memfd.
+/// The one shared memory object of an attachment: status block, log ring, what the watchdog says,
+/// and the cells of the flight recorder, in a sealed memfd.
 ///
 /// The supervisor makes it, the I/O process writes it, control maps it from a descriptor. The size
 /// is sealed, so that no process can shrink it under another one's feet (SIGBUS).
@@ -15,6 +15,7 @@
 #include "daemon/shared/log_ring.h"
 #include "daemon/shared/status_block.h"
 #include "initiator/recorder.h"
+#include "watchdog/watch_block.h"
 
 namespace holdfast::daemon {
 
@@ -28,6 +29,7 @@ struct SharedArea {
     initiator::RecorderShape flight{};
     StatusBlock status;
     LogRing log;
+    watchdog::WatchBlock watch;
 };
 static_assert(std::is_standard_layout_v<SharedArea>);
 static_assert(sizeof(SharedArea) < 64 * 1024, "locked memory of every attachment");
@@ -47,6 +49,9 @@ public:
     /// Maps an area that another process made. EPROTO when it is not one of this release, its size
     /// is not what its head says, or is not sealed.
     [[nodiscard]] static OrErrno<SharedMapping> map(int fd) noexcept;
+
+    /// Children that are forked from now on do not inherit the mapping.
+    void keep_from_children() const noexcept;
 
     [[nodiscard]] bool is_mapped() const noexcept { return area_ != nullptr; }
     [[nodiscard]] SharedArea& area() const noexcept;

@@ -1,0 +1,292 @@
+#include "daemon/io/process_pair.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "base/assert.h"
+#include "daemon/io/child.h"
+#include "daemon/io/driver.h"
+#include "daemon/io/io_process.h"
+#include "daemon/io/nbd_export.h"
+#include "daemon/shared/flight_reader.h"
+#include "reserve/heap.h"
+#include "reserve/lock_memory.h"
+
+namespace holdfast::daemon {
+
+using enum std::memory_order;
+using watchdog::ActivePhase;
+using watchdog::Death;
+using watchdog::HeartbeatWatch;
+using watchdog::PairOrder;
+using watchdog::StandbySeat;
+
+std::array<char, 32> ublk_path(std::int32_t id) noexcept {
+    constexpr std::string_view kPrefix = "/dev/ublkb";
+    std::array<char, 32> path{};
+    std::ranges::copy(kPrefix, path.begin());
+    const auto rest = std::span{path}.subspan(kPrefix.size());
+    std::to_chars(&rest.front(), &rest.back(), id);
+    return path;
+}
+
+void lock_again(const PairContext& context) noexcept {
+    const auto sparse = reserve::heap::sparse_ranges();
+    if (context.lock_down) static_cast<void>(reserve::lock_memory(sparse));
+}
+
+OrErrno<void> ProcessPair::open(AttachmentId id, const AttachSpec& spec) noexcept {
+    HF_ASSERT(!is_used_);
+    is_used_ = true;
+    id_ = id;
+    spec_ = spec;
+    is_stopping_ = false;
+    pair_ = watchdog::Pair{};
+    active_ = standby_ = Process{};
+    device_ = -1;
+    died_at_ = Instant::never();
+    auto area = make_shared_area(flight_shape_of(spec));
+    if (!area) return std::unexpected(area.error());
+    area_ = *std::move(area);
+    auto mapped = SharedMapping::map(area_.get());
+    if (!mapped) return std::unexpected(mapped.error());
+    shared_ = *std::move(mapped);
+    shared_.keep_from_children();
+    std::array<int, 2> ends{-1, -1};
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        return std::unexpected(Errno::last());
+    control_end_ = UniqueFd{ends[0]};
+    io_end_ = UniqueFd{ends[1]};
+    order_ = UniqueFd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (!order_) return std::unexpected(Errno::last());
+    if (spec.exported.kind != ExportKind::Nbd) return {};
+    auto listening = listen_for_nbd(spec.exported.nbd_socket_path.view());
+    if (!listening) return std::unexpected(listening.error());
+    listener_ = *std::move(listening);
+    return {};
+}
+
+OrErrno<void> ProcessPair::start(const PairContext& context) noexcept {
+    HF_ASSERT(is_used_ && active_.pid == 0);
+    const auto pid = fork_io(context, false, false);
+    if (!pid) return std::unexpected(pid.error());
+    active_ = {.pid = *pid};
+    publish();
+    return {};
+}
+
+void ProcessPair::forget() noexcept {
+    if (standby_.pid > 0) ::kill(standby_.pid, SIGKILL);
+    is_used_ = false;
+    shared_ = SharedMapping{};
+    for (UniqueFd* const fd : {&area_, &control_end_, &io_end_, &listener_, &order_}) fd->reset();
+}
+
+/// The first claim counts: no later one can point at another device.
+void ProcessPair::learn_device() noexcept {
+    if (device_ < 0) device_ = block().device_id.load(acquire);
+}
+
+bool ProcessPair::wants_standby() const noexcept {
+    return !is_stopping_ && (spec_.flags & kAttachWithoutStandby) == 0;
+}
+
+// Forks.
+
+OrErrno<pid_t> ProcessPair::fork_io(const PairContext& context, bool stands_by,
+                                    bool succeeds) noexcept {
+    const pid_t pid = ::fork();
+    if (pid < 0) return std::unexpected(Errno::last());
+    if (pid == 0) become_io(context, stands_by, succeeds);
+    lock_again(context);
+    return pid;
+}
+
+void ProcessPair::become_io(const PairContext& context, bool stands_by, bool succeeds) noexcept {
+    become_ordinary();
+    IoInheritance inheritance{.area = std::move(area_),
+                              .command = std::move(io_end_),
+                              .attachment = id_.raw(),
+                              .listener = std::move(listener_),
+                              .order = stands_by ? std::move(order_) : UniqueFd{},
+                              .succeeds = succeeds,
+                              .recover_ublk_id = succeeds ? device_ : -1,
+                              .kernel_reserve_kib = context.kernel_reserve_kib,
+                              .kernel_reserve_wanted_kib = context.kernel_reserve_wanted_kib,
+                              .image = context.image};
+    std::array kept{inheritance.area.get(), inheritance.command.get(), inheritance.listener.get(),
+                    inheritance.order.get()};
+    close_all_but(kept);
+    ::_exit(run_io_process(spec_, std::move(inheritance)));
+}
+
+// Ends.
+
+Death ProcessPair::death_of(const Process& process, int status) const noexcept {
+    // What is told to end may end in any way.
+    if (is_stopping_) return Death::Left;
+    if (process.was_silent) return Death::Hung;
+    if (WIFSIGNALED(status)) return watchdog::death_by_signal(WTERMSIG(status));
+    if (WEXITSTATUS(status) == kIoExitDetached) return Death::Left;
+    // A successor that failed: where requests wait for ever, another one is worth a try.
+    const bool waits_for_ever = spec_.session.timers.replacement == Duration::max();
+    const bool succeeds = pair_.state().active == ActivePhase::TakingOver;
+    return succeeds && waits_for_ever ? Death::Crashed : Death::Left;
+}
+
+bool ProcessPair::on_exit(pid_t pid, int status, Instant own, const PairContext& context) noexcept {
+    HF_ASSERT(owns(pid));
+    if (pid == standby_.pid) {
+        standby_ = Process{};
+        pair_.on_standby_gone(own);
+        publish();
+        return false;
+    }
+    died_at_ = Driver::clock();
+    learn_device();
+    const Death death = death_of(active_, status);
+    active_ = Process{};
+    block().last_death.store(static_cast<std::uint32_t>(death), relaxed);
+    block().last_signal.store(WIFSIGNALED(status) ? WTERMSIG(status) : 0, relaxed);
+    const PairOrder order = pair_.on_active_gone(own, death);
+    carry_out(order, own, context);
+    return order == PairOrder::End;
+}
+
+void ProcessPair::carry_out(PairOrder order, Instant own, const PairContext& context) noexcept {
+    switch (order) {
+    case PairOrder::None:
+    case PairOrder::End: break;  // forget() ends the standby.
+    case PairOrder::MakeStandby: make_standby(own, context); break;
+    case PairOrder::TakeOver: hand_over(own); break;
+    case PairOrder::Succeed: succeed(own, context); break;
+    case PairOrder::Hold:
+        put_lines("holdfastd: ");
+        put_lines(spec_.name.view());
+        put_lines(": too many deaths of its I/O process; requests wait, see holdfast status\n");
+        break;
+    }
+    publish();
+}
+
+void ProcessPair::make_standby(Instant own, const PairContext& context) noexcept {
+    const auto pid = fork_io(context, true, false);
+    if (!pid) return;  // The next look tries again.
+    standby_ = {.pid = *pid};
+    standby_.watch.begin(own, HeartbeatWatch::kWarmUpLimit, block().standby_beats.load(relaxed));
+    pair_.on_standby_made();
+}
+
+void ProcessPair::hand_over(Instant own) noexcept {
+    block().order_device.store(device_, relaxed);
+    block().order_pid.store(standby_.pid, release);
+    constexpr std::uint64_t kOne = 1;
+    const ssize_t written = ::write(order_.get(), &kOne, sizeof(kOne));
+    HF_ASSERT(written == sizeof(kOne));
+    active_ = std::exchange(standby_, Process{});
+    active_.watch.begin(own, HeartbeatWatch::kTakeoverLimit, active_beats());
+}
+
+void ProcessPair::succeed(Instant own, const PairContext& context) noexcept {
+    const auto pid = fork_io(context, false, true);
+    if (!pid) {
+        carry_out(pair_.on_successor_not_started(own), own, context);
+        return;
+    }
+    active_ = {.pid = *pid};
+    active_.watch.begin(own, HeartbeatWatch::kWarmUpLimit, active_beats());
+}
+
+// Looks.
+
+std::uint64_t ProcessPair::active_beats() const noexcept {
+    return StatusReader{shared_.area().status}.heartbeat();
+}
+
+void ProcessPair::judge(Process& process, const watchdog::Look& look,
+                        std::uint64_t beats) noexcept {
+    if (process.pid <= 0 || process.was_silent || !process.watch.is_silent(look, beats)) return;
+    process.was_silent = true;
+    block().hangs.fetch_add(1, relaxed);
+    ::kill(process.pid, SIGKILL);
+}
+
+void ProcessPair::take_claims(const watchdog::Look& look) noexcept {
+    if (active_.pid > 0 && block().serving_pid.load(acquire) == active_.pid &&
+        pair_.state().active != ActivePhase::Serving) {
+        static_cast<void>(pair_.on_active_serves());
+        active_.watch.begin(look.at, HeartbeatWatch::kLoopLimit, active_beats());
+        if (!died_at_.is_never()) {
+            const Instant since = Instant::from_ns(block().serving_since_ns.load(relaxed));
+            const std::int64_t took = (since - died_at_).ns();
+            block().takeover_last_ns.store(took, relaxed);
+            block().takeover_worst_ns.store(std::max(took, block().takeover_worst_ns.load(relaxed)),
+                                            relaxed);
+        }
+        publish();
+    }
+    if (standby_.pid > 0 && block().standing_pid.load(acquire) == standby_.pid &&
+        pair_.state().standby == StandbySeat::Warming) {
+        pair_.on_standby_stands();
+        standby_.watch.begin(look.at, HeartbeatWatch::kLoopLimit,
+                             block().standby_beats.load(relaxed));
+        publish();
+    }
+}
+
+void ProcessPair::on_look(const watchdog::Look& look, const PairContext& context) noexcept {
+    HF_ASSERT(is_used_);
+    learn_device();
+    take_claims(look);
+    // Before it has served control decides how long to wait for it.
+    if (pair_.state().active != ActivePhase::Opening && !is_stopping_)
+        judge(active_, look, active_beats());
+    if (standby_.pid > 0) judge(standby_, look, block().standby_beats.load(relaxed));
+    if (is_stopping_) return;
+    const PairOrder order = pair_.on_look(look.at, wants_standby());
+    if (order != PairOrder::None) carry_out(order, look.at, context);
+}
+
+void ProcessPair::publish() const noexcept {
+    watchdog::WatchBlock& told = block();
+    told.active_phase.store(static_cast<std::uint32_t>(pair_.state().active), relaxed);
+    told.standby_seat.store(static_cast<std::uint32_t>(pair_.state().standby), relaxed);
+    told.standby_pid.store(standby_.pid, relaxed);
+    told.wants_standby.store(wants_standby() ? 1 : 0, relaxed);
+    told.takeovers.store(pair_.takeovers(), relaxed);
+}
+
+// Shutdown.
+
+void ProcessPair::order_detach(bool hurry) noexcept {
+    is_stopping_ = true;
+    ControlMessage message{.header = {.kind = MessageKind::Detach, .attachment = id_}};
+    message.hurry = hurry ? 1 : 0;
+    if (!send_message(control_end_.get(), bytes_of(message)) && hurry) kill_all();
+}
+
+void ProcessPair::kill_all() const noexcept {
+    for (const Process* const process : {&active_, &standby_})
+        if (process->pid > 0) ::kill(process->pid, SIGKILL);
+}
+
+/// Mounted, or swap: an exclusive open says so.
+bool ProcessPair::is_in_use() const noexcept {
+    if (device_ < 0) return false;
+    const auto path = ublk_path(device_);
+    const UniqueFd fd{::open(path.data(), O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC)};
+    return !fd && errno == EBUSY;
+}
+
+}  // namespace holdfast::daemon

@@ -1,0 +1,122 @@
+/// The two I/O processes of one attachment, as the supervisor holds them: what they inherit, their
+/// forks, their ends, and the orders that watchdog::Pair decides on. docs/watchdog.md.
+///
+/// Nothing here waits, and between the death of an active and the order to its standby nothing
+/// allocates: two words in shared memory, and an eventfd.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+
+#include "base/errno.h"
+#include "base/time.h"
+#include "base/unique_fd.h"
+#include "daemon/shared/attach_spec.h"
+#include "daemon/shared/control_message.h"
+#include "daemon/shared/shared_area.h"
+#include "reserve/process_plan.h"
+#include "watchdog/supervise/heartbeat_watch.h"
+#include "watchdog/supervise/pair.h"
+
+namespace holdfast::daemon {
+
+/// What is the same for all attachments.
+struct PairContext {
+    bool lock_down = true;
+    reserve::ImageFacts image;
+    std::uint64_t kernel_reserve_kib = 0;  ///< See IoInheritance.
+    std::uint64_t kernel_reserve_wanted_kib = 0;
+};
+
+/// "/dev/ublkbN", with its zero.
+[[nodiscard]] std::array<char, 32> ublk_path(std::int32_t id) noexcept;
+
+/// After a fork the pages are shared with the child until one of the two writes; this makes them
+/// our own again, and locked.
+void lock_again(const PairContext& context) noexcept;
+
+/// See the file comment. Thread: the supervisor's.
+class ProcessPair {
+public:
+    ProcessPair() noexcept = default;
+    ProcessPair(const ProcessPair&) = delete;
+    ProcessPair& operator=(const ProcessPair&) = delete;
+
+    /// Makes what both processes inherit. Only when !is_used(); after a failure forget() it.
+    [[nodiscard]] OrErrno<void> open(AttachmentId id, const AttachSpec& spec) noexcept;
+    /// Forks the first active.
+    [[nodiscard]] OrErrno<void> start(const PairContext& context) noexcept;
+    /// Lets go of everything; a standby is killed, an active goes on without us.
+    void forget() noexcept;
+
+    [[nodiscard]] bool is_used() const noexcept { return is_used_; }
+    [[nodiscard]] AttachmentId id() const noexcept { return id_; }
+    [[nodiscard]] const AttachSpec& spec() const noexcept { return spec_; }
+    [[nodiscard]] pid_t active_pid() const noexcept { return active_.pid; }
+    [[nodiscard]] bool owns(pid_t pid) const noexcept {
+        return is_used_ && pid > 0 && (pid == active_.pid || pid == standby_.pid);
+    }
+    /// For control: the shared area, and its end of the command socket.
+    [[nodiscard]] int area() const noexcept { return area_.get(); }
+    [[nodiscard]] int control_end() const noexcept { return control_end_.get(); }
+    /// The ublk device that a process of ours made, or -1.
+    [[nodiscard]] std::int32_t ublk_id() const noexcept { return device_; }
+    /// Nobody serves, and requests wait.
+    [[nodiscard]] bool is_holding() const noexcept {
+        return pair_.state().active == watchdog::ActivePhase::Holding;
+    }
+
+    /// One of them has ended. True: the attachment has, too; the caller forgets it.
+    [[nodiscard]] bool on_exit(pid_t pid, int status, Instant own,
+                               const PairContext& context) noexcept;
+    /// Judges heartbeats, takes claims, makes standbys. `now`: CLOCK_MONOTONIC.
+    void on_look(const watchdog::Look& look, const PairContext& context) noexcept;
+
+    /// It is being detached by us: no death is answered with a successor any more.
+    void order_detach(bool hurry) noexcept;
+    void kill_all() const noexcept;
+    [[nodiscard]] bool is_in_use() const noexcept;
+
+private:
+    struct Process {
+        pid_t pid = 0;
+        bool was_silent = false;  ///< We killed it.
+        watchdog::HeartbeatWatch watch{};
+    };
+
+    [[nodiscard]] watchdog::WatchBlock& block() const noexcept { return shared_.area().watch; }
+    [[nodiscard]] std::uint64_t active_beats() const noexcept;
+    [[nodiscard]] bool wants_standby() const noexcept;
+    [[nodiscard]] watchdog::Death death_of(const Process& process, int status) const noexcept;
+    [[nodiscard]] OrErrno<pid_t> fork_io(const PairContext& context, bool stands_by,
+                                         bool succeeds) noexcept;
+    [[noreturn]] void become_io(const PairContext& context, bool stands_by, bool succeeds) noexcept;
+    void judge(Process& process, const watchdog::Look& look, std::uint64_t beats) noexcept;
+    void learn_device() noexcept;
+    void take_claims(const watchdog::Look& look) noexcept;
+    void carry_out(watchdog::PairOrder order, Instant own, const PairContext& context) noexcept;
+    void make_standby(Instant own, const PairContext& context) noexcept;
+    void hand_over(Instant own) noexcept;
+    void succeed(Instant own, const PairContext& context) noexcept;
+    void publish() const noexcept;
+
+    bool is_used_ = false;
+    AttachmentId id_{};
+    AttachSpec spec_;
+    bool is_stopping_ = false;
+    watchdog::Pair pair_;
+    Process active_;
+    Process standby_;
+    std::int32_t device_ = -1;
+    Instant died_at_ = Instant::never();  // The last active; CLOCK_MONOTONIC.
+    SharedMapping shared_;
+    UniqueFd area_;
+    UniqueFd control_end_;
+    UniqueFd io_end_;
+    UniqueFd listener_;  // Nbd.
+    UniqueFd order_;
+};
+
+}  // namespace holdfast::daemon
