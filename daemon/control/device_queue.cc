@@ -23,7 +23,8 @@ bool kernel_needs_spare_tag(std::string_view release) noexcept {
     int minor = 0;
     const auto [dot, error] = std::from_chars(release.begin(), release.end(), major);
     if (error != std::errc{} || dot == release.end() || *dot != '.') return true;
-    const std::string_view rest{dot + 1, release.end()};
+    const std::string_view rest =
+        release.substr(static_cast<std::size_t>(dot - release.begin()) + 1);
     if (std::from_chars(rest.begin(), rest.end(), minor).ec != std::errc{}) return true;
     return major < 6 || (major == 6 && minor < 16);
 }
