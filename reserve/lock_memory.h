@@ -16,7 +16,7 @@ namespace holdfast::reserve {
 
 /// Stack that is present and locked below the frame that asks for it. Bytes. The deepest call of
 /// an armed loop needs a small part of it; see docs/memory.md.
-inline constexpr std::size_t kStackReadyBytes = 96U * 1024;
+inline constexpr std::size_t kStackReadyBytes = std::size_t{96} * 1024;
 
 /// Locks the whole process, from the main thread. May be called again: after a fork, whose child
 /// inherits no lock and whose parent shares its pages until it writes them, and after something new

@@ -35,10 +35,10 @@ private:
 template <std::integral T>
 [[nodiscard]] std::optional<T> try_take_number(std::string_view& text, int base = 10) noexcept {
     T value{};
-    const char* const end = std::to_address(text.end());
-    const auto done = std::from_chars(text.data(), end, value, base);
+    const char* const begin = std::to_address(text.begin());
+    const auto done = std::from_chars(begin, std::to_address(text.end()), value, base);
     if (done.ec != std::errc{}) return {};
-    text.remove_prefix(static_cast<std::size_t>(done.ptr - text.data()));
+    text.remove_prefix(static_cast<std::size_t>(done.ptr - begin));
     return value;
 }
 
