@@ -177,11 +177,10 @@ void ModelTarget::on_login(int id, const Pdu& pdu) {
     if (pdu.get(14, 2) == 0) conn.session->agreed = conn.agreed;
     conn.cid = static_cast<std::uint16_t>(pdu.get(20, 2));
     conn.isid = pdu.get(8, 6);
-    if (const int old = holder_of(*conn.session, conn.cid); old != 0 && old != id) {
-        log_out_for_recovery(*conn.session, old, conn.lost_ack);
-        conn.is_unheard_of = true;
-    }
+    const int old = holder_of(*conn.session, conn.cid);
+    if (old != 0 && old != id) log_out_for_recovery(*conn.session, old, conn.lost_ack);
     conn.is_full = true;
+    conn.is_unheard_of = pdu.get(14, 2) != 0;
     conn.last_ack = conn.stat_sn;
     conn.in.digests = conn.agreed.digests;
 }

@@ -159,8 +159,8 @@ private:
         std::uint16_t cid = 0;
         std::uint64_t isid = 0;
         std::uint32_t lost_ack = 0;  // ExpStatSN of the connection that a login reinstates.
-        // It reinstated another one, and nothing says yet that the initiator heard of it: what the
-        // next login in its place says of the lost connection may still be of the one before.
+        // It joined its session, and nothing says yet that the initiator heard of it: what the next
+        // login in its place says of the lost connection may be of the one before, or of none.
         bool is_unheard_of = false;
         std::shared_ptr<Shared> session;
         bool has_acknowledged_data = false;              // By a DataACK.
