@@ -46,6 +46,44 @@ protected:
         run_while([&] { return !done && !(done = driver_.poll_completion()); });
         return done ? done->outcome : Outcome::Gone;
     }
+    void submit(std::uint16_t tag, RequestKind kind, std::uint64_t lba, int fill) {
+        const auto data = driver_.buffer(tag).first(4096);
+        std::memset(data.data(), fill, data.size());
+        ASSERT_EQ(
+            driver_.submit(
+                {.tag = tag, .kind = kind, .lba = Lba{lba}, .blocks = BlockCount{8}, .data = data}),
+            initiator::Submitted::Accepted);
+    }
+    /// A write is held at the target, its session is cut, and it is written again, and newer.
+    void live_with_a_late_write(std::uint16_t port, bool is_shared) {
+        const RamTarget target{
+            port,
+            "id=0,size=64M,cache=on",
+            1,
+            {"--reinstatement", "tgt-like", "--fault", "op=write command=1 hold-write 600ms",
+             "--fault", "op=write command=2 reset"}};
+        DriverConfig config;
+        config.session = target.session();
+        config.session.owns_unit_alone = !is_shared;
+        config.session.fence_by_reservation = is_shared;
+        config.limits.depth = 4;
+        ASSERT_TRUE(driver_.open(config).has_value());
+        driver_.start();
+        run_while([this] { return driver_.state() == DriverState::Opening; });
+        submit(0, RequestKind::Write, 0, 0x11);
+        submit(1, RequestKind::Write, 64, 0x33);
+        for (int i = 0; i < 2; ++i) EXPECT_EQ(finish_one(), Outcome::Done);
+        submit(0, RequestKind::Write, 0, 0x22);
+        EXPECT_EQ(finish_one(), Outcome::Done);
+        const Instant late = Driver::clock() + Duration::from_ms(700);
+        run_while([&] { return Driver::clock() < late; });
+        submit(0, RequestKind::Read, 0, 0);
+        EXPECT_EQ(finish_one(), Outcome::Done);
+        EXPECT_EQ(driver_.buffer(0)[0], std::byte{0x22}) << "the old write came late";
+        EXPECT_EQ(driver_.engine_counters().sessions_lost, 1U);
+        driver_.stop();
+        run_while([this] { return driver_.state() != DriverState::Stopped; });
+    }
     void TearDown() override {
         if (driver_.state() != DriverState::Ready) return;
         driver_.stop();
@@ -186,6 +224,21 @@ TEST_F(DriverTest, CutConnectionsDoNotEndTheSession) {
     RecordProperty("connections_lost", static_cast<int>(counters.connections_lost));
     RecordProperty("tasks_reassigned", static_cast<int>(counters.tasks_reassigned));
     RecordProperty("tasks_resent", static_cast<int>(counters.tasks_resent));
+}
+
+// Goal: a write that the target holds, and would execute after its connection died, never lands on
+// newer data: the unit is reset, or, where others use it too, the old key is preempted.
+// Method: the target lets the old session live on, as tgt does.
+// Rows: SER-04
+TEST_F(DriverTest, LateWriteIsFencedByUnitReset) {
+    live_with_a_late_write(kPort + 8, false);
+    EXPECT_EQ(driver_.engine_counters().tmf_sent, 1U);
+    EXPECT_EQ(driver_.engine_counters().fence, initiator::FenceReliance::UnitReset);
+}
+TEST_F(DriverTest, LateWriteIsFencedByPreemptAndAbort) {
+    live_with_a_late_write(kPort + 9, true);
+    EXPECT_EQ(driver_.engine_counters().tmf_sent, 0U);
+    EXPECT_EQ(driver_.engine_counters().fence, initiator::FenceReliance::PreemptAndAbort);
 }
 
 // Goal: a portal where nobody listens ends in GaveUp, with the reason as the last notice.
