@@ -24,6 +24,7 @@ struct WatchBlock {
     std::atomic<std::uint64_t> hangs{0};             ///< Processes killed for silence.
     std::atomic<std::int64_t> takeover_last_ns{0};   ///< From a death noticed to serving again.
     std::atomic<std::int64_t> takeover_worst_ns{0};  ///< The longest of all.
+    std::atomic<std::int64_t> died_at_ns{0};         ///< The last active; CLOCK_MONOTONIC.
     /// The ublk device to take over; -1: none. Written before order_pid.
     std::atomic<std::int32_t> order_device{-1};
     std::atomic<std::int32_t> order_pid{0};  ///< The standby that shall take over.

@@ -196,6 +196,12 @@ std::string io_sentence(const LogRecord& record) {
                            record.b == 1 ? " after breaking the protocol" : "", record.a);
     case IoEvent::HostUnknown:
         return "the target redirected us to a host name that cannot be resolved";
+    case IoEvent::TookOver:
+        return fmt::format("took over: serving {:.1f} ms after the death of the one before",
+                           static_cast<double>(record.a) / 1000.0);
+    case IoEvent::DeviceAdopted:
+        return fmt::format("the device was adopted after {:.1f} ms",
+                           static_cast<double>(record.a) / 1000.0);
     }
     return fmt::format("event {} with {} and {}", record.code, record.a, record.b);
 }

@@ -82,6 +82,7 @@ private:
     void enter_sandbox() noexcept;
     [[nodiscard]] bool arm() noexcept;
     void tell_serving(IoPhase phase) noexcept;
+    void say_since_death(IoEvent event) noexcept;
     void serve() noexcept;
     void leave() noexcept;
 
@@ -318,6 +319,7 @@ bool IoProcess::make_export() noexcept {
     if (exporter_ == nullptr)
         if (auto begun = begin_export(); !begun) return refuse_export(begun.error().code());
     while (exporter_->phase() == ExportPhase::Making) loop_->turn();
+    if (takes_over() && is_ublk()) say_since_death(IoEvent::DeviceAdopted);
     if (exporter_->phase() != ExportPhase::Serving) return refuse_export(exporter_->error());
     const std::uint64_t id = ublk_ ? static_cast<std::uint64_t>(ublk_->id()) : 0;
     loop_->say(LogLevel::Note, IoEvent::ExportReady,
@@ -350,13 +352,13 @@ void IoProcess::publish_rows() noexcept {
     }
 }
 
-/// All protections but the last, the filter, which is built here and put on in arm().
+/// All protections but the last two: rights, and the filter, which is built here and put on in
+/// arm().
 void IoProcess::protect() noexcept {
     const auto sparse = reserve::heap::sparse_ranges();
     const reserve::LockdownWish wish{.fifo_priority = kIoPriority, .sparse = sparse};
     rows_ = reserve::lock_down(wish);
     rows_.push(kernel_reserve_row());
-    rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
     locked_bytes_ = reserve::read_kernel_field("/proc/self/status", "VmLck").value_or(0) * 1024;
     // A refusal shows when it is to be entered.
     if (auto built = reserve::Sandbox::build(); built) sandbox_.emplace(*std::move(built));
@@ -381,6 +383,8 @@ bool IoProcess::arm() noexcept {
     }
     loop_->enter(IoPhase::Locking);
     if (!stands_by()) protect();
+    // Not before the queue is mapped: what is mapped now is locked, and that needs a right.
+    rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
     enter_sandbox();
     facts.locked_bytes = locked_bytes_;
     publish_rows();
@@ -399,11 +403,18 @@ bool IoProcess::arm() noexcept {
     return true;
 }
 
+void IoProcess::say_since_death(IoEvent event) noexcept {
+    const std::int64_t died_at = shared_.area().watch.died_at_ns.load(std::memory_order_relaxed);
+    const Duration since = Driver::clock() - Instant::from_ns(died_at);
+    loop_->say(LogLevel::Note, event, static_cast<std::uint64_t>(since.ns() / 1000));
+}
+
 void IoProcess::tell_serving(IoPhase phase) noexcept {
     loop_->enter(phase);
     watchdog::WatchBlock& watch = shared_.area().watch;
     watch.serving_since_ns.store(Driver::clock().ns(), std::memory_order_relaxed);
     watch.serving_pid.store(::getpid(), std::memory_order_release);
+    if (takes_over()) say_since_death(IoEvent::TookOver);
     loop_->tell(message(MessageKind::Ready));
 }
 

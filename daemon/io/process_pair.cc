@@ -154,6 +154,7 @@ bool ProcessPair::on_exit(pid_t pid, int status, Instant own, const PairContext&
         return false;
     }
     died_at_ = Driver::clock();
+    block().died_at_ns.store(died_at_.ns(), relaxed);
     learn_device();
     const Death death = death_of(active_, status);
     active_ = Process{};

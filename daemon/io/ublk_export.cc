@@ -161,12 +161,13 @@ void UblkExport::fail(int error) noexcept {
     phase_ = ExportPhase::Failed;
 }
 
-/// The kernel refuses with EBUSY until every file and ring of the dead process is gone.
+/// The kernel refuses with EBUSY until every file and ring of the dead process is gone. EINVAL: a
+/// successor that died, too, has begun the recovery and fetched nothing; it goes on from there.
 void UblkExport::on_recovery_started(int result) noexcept {
     if (phase_ != ExportPhase::Making) return;
     if (result == -EBUSY) {
         recover_at_ = Driver::clock() + kRecoveryPause;
-    } else if (result < 0) {
+    } else if (result < 0 && result != -EINVAL) {
         fail(-result);
     } else {
         may_adopt_ = true;

@@ -26,8 +26,10 @@ enum class IoEvent : std::uint8_t {
     NbdClientCame,      ///< a: clients now.
     NbdClientLeft,      ///< a: clients now. b: 1 when it broke the protocol.
     HostUnknown,        ///< a: 0. A redirect named a host that cannot be resolved.
+    TookOver,           ///< a: microseconds since the supervisor noticed the death.
+    DeviceAdopted,      ///< a: the same, when the kernel had taken us as its successor.
 };
-inline constexpr std::uint8_t kIoEventCount = 18;
+inline constexpr std::uint8_t kIoEventCount = 20;
 
 /// Which call CallFailed is about.
 enum class IoCall : std::uint8_t {
