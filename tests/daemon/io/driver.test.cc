@@ -235,6 +235,7 @@ TEST_F(DriverTest, LateWriteIsFencedByUnitReset) {
     EXPECT_EQ(driver_.engine_counters().tmf_sent, 1U);
     EXPECT_EQ(driver_.engine_counters().fence, initiator::FenceReliance::UnitReset);
 }
+// Goal: the same, with the old session's key preempted instead of a reset.
 TEST_F(DriverTest, LateWriteIsFencedByPreemptAndAbort) {
     live_with_a_late_write(kPort + 9, true);
     EXPECT_EQ(driver_.engine_counters().tmf_sent, 0U);
