@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import guest, image, initiators, runner, scenarios, shell
+from . import guest, image, initiators, killing, runner, scenarios, shell
 from .aptsource import SourceMissing
 from .hostpkg import HostError
 from .progress import Progress
@@ -39,6 +39,8 @@ def parser():
     run.add_argument("--seconds", type=_positive, metavar="S", help="length of the load")
     run.add_argument("--seed", type=_positive, default=1, help="of the first run; others count up")
     run.add_argument("--sabotage", action="store_true", help="the run must end in a mismatch")
+    run.add_argument("--kill-every", type=_duration_ms, metavar="TIME",
+                     help="SIGKILL the I/O process in the guest again and again: 5s, 500ms")
     run.add_argument("--attach-words", default="", metavar="WORDS",
                      help="more options for `holdfast attach`, such as '--depth 32'")
     run.add_argument("--json", metavar="FILE", help="write the results (schema: docs/rig.md)")
@@ -51,6 +53,14 @@ def _positive(text):
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
+
+
+def _duration_ms(text):
+    for unit, factor in (("ms", 1), ("s", 1000)):
+        number = text.removesuffix(unit)
+        if number != text and number.isdigit() and int(number) > 0:
+            return int(number) * factor
+    raise argparse.ArgumentTypeError("must be a time such as 5s or 500ms")
 
 
 def list_everything():
@@ -133,6 +143,7 @@ def run_scenario(arguments):
         seed=arguments.seed,
         sabotage=arguments.sabotage,
         attach_words=arguments.attach_words,
+        kill_every=arguments.kill_every,
     )
     runner.check(scenario, options)
     if arguments.json and not Path(arguments.json).resolve().parent.is_dir():
@@ -148,7 +159,8 @@ def run_scenario(arguments):
             Path(arguments.json).write_text(text + "\n")
     kind = ", tuned" if options.tuned else ""
     print(f"{scenario.name}, {options.initiator}{kind}, target {results[0].target}:")
-    print("\n".join(table(results, scenario.figures)))
+    names = (*scenario.figures, *(killing.FIGURES if options.kill_every else ()))
+    print("\n".join(table(results, names)))
     for result in results:
         if result.folder:
             print(f"kept: {result.folder}")

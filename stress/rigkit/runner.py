@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import facts as facts_module
-from . import guest, initiators, job, network, paths, processes, targets
+from . import guest, initiators, job, killing, network, paths, processes, targets
 from .facts import Facts
 
 FLOOD_PACKETS_PER_S = 20000
@@ -40,6 +40,7 @@ class Options:
     seed: int = 1
     sabotage: bool = False
     attach_words: str = ""
+    kill_every: int | None = None  # milliseconds
 
 
 @dataclass
@@ -76,7 +77,8 @@ def find_programs(names, folder):
 
 def programs_needed(scenario, options):
     """Names of our own programs that go into the guest."""
-    return (*scenario.programs, *initiators.ALL[options.initiator].programs)
+    killer = (killing.PROGRAM,) if options.kill_every else ()
+    return (*scenario.programs, *initiators.ALL[options.initiator].programs, *killer)
 
 
 def choose_target(scenario, options):
@@ -93,6 +95,8 @@ def check(scenario, options):
         raise Refused(f"{scenario.name} runs with {fit}, not with {options.initiator}")
     if options.attach_words and options.initiator != "holdfast":
         raise Refused("--attach-words are for Holdfast: drop them, or use --initiator holdfast")
+    if options.kill_every and options.initiator != "holdfast":
+        raise Refused("--kill-every kills Holdfast's I/O process: use --initiator holdfast")
     if options.sabotage and not scenario.programs:
         raise Refused(f"{scenario.name} has no program of ours that could be sabotaged")
     choose_target(scenario, options)
@@ -212,7 +216,9 @@ class Run:
     def _steps(self):
         return (
             *("network_up", "common_settings", "rig phase=attach", self.initiator.attach),
-            *("rig device=$DEV", self.scenario.script, self.initiator.report),
+            "rig device=$DEV",
+            *killing.steps_around(self.scenario.script, self.options.kill_every),
+            self.initiator.report,
             *("rig phase=end", "finish"),
         )
 
@@ -306,7 +312,9 @@ class Run:
     def _demands(self):
         wanted = len(self.scenario.actions)
         sentence = f"{self.actions_done} of the host's {wanted} actions took place: load longer"
-        return [*self.scenario.demands(self.facts), (self.actions_done == wanted, sentence)]
+        killed = killing.demands(self.facts) if self.options.kill_every else []
+        done = (self.actions_done == wanted, sentence)
+        return [*self.scenario.demands(self.facts), done, *killed]
 
     def _judge(self, seconds):
         facts = self.facts
@@ -314,6 +322,10 @@ class Run:
         facts.console = facts_module.scan_console(console[: self.hang_at])
         facts.missed = facts.missed or (self.guest.crash() if self.guest else "")
         self.scenario.read(facts)
+        names = self.scenario.figures
+        if self.options.kill_every:
+            killing.read(facts, console)
+            names = (*names, *killing.FIGURES)
         outcome, reason = facts_module.verdict(facts, self._demands())
         return Result(
             scenario=self.scenario.name,
@@ -324,7 +336,7 @@ class Run:
             outcome=outcome,
             reason=reason,
             seconds=round(seconds, 1),
-            figures=figures(facts, self.scenario.figures),
+            figures=figures(facts, names),
             values=facts.values,
             logs=facts.logs,
             console_tail=[] if outcome == "ok" else console.splitlines()[-CONSOLE_TAIL_LINES:],
