@@ -83,6 +83,7 @@ private:
     [[nodiscard]] bool arm() noexcept;
     void tell_serving(IoPhase phase) noexcept;
     void say_since_death(IoEvent event) noexcept;
+    void say_setting(IoEvent event, const reserve::SettingState& setting) noexcept;
     void serve() noexcept;
     void leave() noexcept;
 
@@ -140,7 +141,7 @@ StatusFacts IoProcess::first_facts() const noexcept {
     facts.depth = spec_.limits.depth;
     facts.request_bytes_max = spec_.limits.request_bytes_max;
     facts.plan_bytes = plan_.total().raw();
-    facts.kernel_reserve_kib = inheritance_.kernel_reserve_kib;
+    facts.kernel_reserve_kib = inheritance_.kernel_reserve.value;
     facts.exported.kind = spec_.exported.kind;
     return facts;
 }
@@ -250,6 +251,8 @@ bool IoProcess::begin() noexcept {
     loop_->watch_commands(command_slot_, AttachmentId{inheritance_.attachment});
     loop_->say(LogLevel::Info, IoEvent::Started, static_cast<std::uint64_t>(::getpid()));
     loop_->say(LogLevel::Info, IoEvent::PlanMade, plan_.total().raw(), arena_->bytes().size());
+    say_setting(IoEvent::KernelReserveSet, inheritance_.kernel_reserve);
+    say_setting(IoEvent::PageClusterSet, inheritance_.page_cluster);
     if (!takes_over() || !is_ublk()) return true;
     // The kernel may let go of the dead process while we log in.
     if (auto begun = begin_export(); !begun) return refuse_export(begun.error().code());
@@ -327,9 +330,14 @@ bool IoProcess::make_export() noexcept {
     return true;
 }
 
+void IoProcess::say_setting(IoEvent event, const reserve::SettingState& setting) noexcept {
+    if (setting.value != setting.found)
+        loop_->say(LogLevel::Note, event, setting.value, setting.found);
+}
+
 reserve::Protection IoProcess::kernel_reserve_row() const noexcept {
-    const std::uint64_t wanted = inheritance_.kernel_reserve_wanted_kib;
-    const std::uint64_t found = inheritance_.kernel_reserve_kib;
+    const std::uint64_t wanted = inheritance_.kernel_reserve.wanted;
+    const std::uint64_t found = inheritance_.kernel_reserve.value;
     if (!wants_kernel_reserve(spec_))
         return reserve::protection("kernel reserve", "covers the sockets", "not touched, as asked",
                                    false, "attach without keep_kernel_reserve");

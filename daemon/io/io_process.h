@@ -10,6 +10,7 @@
 #include "base/unique_fd.h"
 #include "daemon/shared/attach_spec.h"
 #include "reserve/process_plan.h"
+#include "reserve/raised_setting.h"
 
 namespace holdfast::daemon {
 
@@ -24,9 +25,9 @@ struct IoInheritance {
     bool succeeds = false;  ///< Take over from a predecessor that died, at once.
     /// Take over this ublk device of a predecessor that died; -1: none.
     std::int32_t recover_ublk_id = -1;
-    std::uint64_t kernel_reserve_kib = 0;  ///< vm.min_free_kbytes as settled; 0: not touched.
-    std::uint64_t kernel_reserve_wanted_kib = 0;  ///< What all attachments need together.
-    reserve::ImageFacts image{};                  ///< Of this program, from the start of main().
+    reserve::SettingState kernel_reserve{};  ///< vm.min_free_kbytes, KiB.
+    reserve::SettingState page_cluster{};    ///< vm.page-cluster.
+    reserve::ImageFacts image{};             ///< Of this program, from the start of main().
 };
 
 /// What heap::limit() gives a process of ours: building the system call filter is the largest use.

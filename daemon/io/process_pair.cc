@@ -122,8 +122,8 @@ void ProcessPair::become_io(const PairContext& context, bool stands_by, bool suc
                               .order = stands_by ? std::move(order_) : UniqueFd{},
                               .succeeds = succeeds,
                               .recover_ublk_id = succeeds ? device_ : -1,
-                              .kernel_reserve_kib = context.kernel_reserve_kib,
-                              .kernel_reserve_wanted_kib = context.kernel_reserve_wanted_kib,
+                              .kernel_reserve = context.kernel_reserve,
+                              .page_cluster = context.page_cluster,
                               .image = context.image};
     std::array kept{inheritance.area.get(), inheritance.command.get(), inheritance.listener.get(),
                     inheritance.order.get()};

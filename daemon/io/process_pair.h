@@ -17,6 +17,7 @@
 #include "daemon/shared/control_message.h"
 #include "daemon/shared/shared_area.h"
 #include "reserve/process_plan.h"
+#include "reserve/raised_setting.h"
 #include "watchdog/supervise/heartbeat_watch.h"
 #include "watchdog/supervise/pair.h"
 
@@ -26,8 +27,8 @@ namespace holdfast::daemon {
 struct PairContext {
     bool lock_down = true;
     reserve::ImageFacts image;
-    std::uint64_t kernel_reserve_kib = 0;  ///< See IoInheritance.
-    std::uint64_t kernel_reserve_wanted_kib = 0;
+    reserve::SettingState kernel_reserve{};  ///< See IoInheritance.
+    reserve::SettingState page_cluster{};
 };
 
 /// "/dev/ublkbN", with its zero.

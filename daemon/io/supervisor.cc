@@ -284,26 +284,27 @@ void Supervisor::bury_ublk(std::int32_t id) noexcept {
     ::_exit(delete_ublk_device(id) ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-/// The figure covers all attachments together; without any the old one comes back.
+/// The figures cover all attachments together; without any the old ones come back.
 void Supervisor::settle_reserve() noexcept {
     reserve::MemoryPlan need;
     bool is_wanted = false;
+    bool swaps = false;
     const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
     reserve::add_network_to_plan(need, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L))});
     for (const ProcessPair& pair : pairs_) {
         if (!pair.is_used() || !wants_kernel_reserve(pair.spec())) continue;
         is_wanted = true;
         const AttachSpec& spec = pair.spec();
+        swaps = swaps || spec.profile == ProfileId::Swap;
         const SocketSpec buffers = socket_buffers_of(spec);
         reserve::add_load_to_plan(need, {.connections = spec.limits.connections,
                                          .depth = spec.limits.depth,
                                          .buffers = {.send_bytes = buffers.send_bytes,
                                                      .receive_bytes = buffers.receive_bytes}});
     }
-    const std::uint64_t wanted = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
-    const auto outcome = kernel_reserve_.settle(wanted);
-    context_.kernel_reserve_wanted_kib = wanted;
-    context_.kernel_reserve_kib = outcome && is_wanted ? outcome->min_free_kib : 0;
+    const std::uint64_t min_free = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
+    context_.kernel_reserve = kernel_reserve_.settle_to(min_free);
+    context_.page_cluster = page_cluster_.settle_to(swaps ? reserve::kSwapPageCluster : 0);
 }
 
 // Shutdown.

@@ -22,8 +22,8 @@
 #include "base/unique_fd.h"
 #include "daemon/io/process_pair.h"
 #include "daemon/shared/control_message.h"
-#include "reserve/kernel_reserve.h"
 #include "reserve/process_plan.h"
+#include "reserve/raised_setting.h"
 #include "watchdog/supervise/own_time.h"
 
 namespace holdfast::daemon {
@@ -94,7 +94,8 @@ private:
     Instant kill_at_ = Instant::never();
     std::optional<int> exit_code_;
     std::uint32_t last_id_ = 0;
-    reserve::KernelReserve kernel_reserve_;
+    reserve::RaisedSetting kernel_reserve_{reserve::kMinFree};
+    reserve::RaisedSetting page_cluster_{reserve::kPageCluster};
     PairContext context_;
     watchdog::OwnTime own_time_;
     Instant look_at_ = Instant::never();

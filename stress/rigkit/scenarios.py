@@ -5,6 +5,7 @@ the host's doings as (phase, seconds after the guest reported it, name of an act
 knows the actions. `read` digests the logs into values, `demands` says what a good end needs.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -67,6 +68,22 @@ log fsck </tmp/fsck.log
 report_counters after
 """
 
+# What a page-in waits for while pages go out: one reader without read-ahead, beside a writer that
+# does not use the link up.
+PAGE_IN_SCRIPT = """
+report_counters before
+rig phase=load
+fio --direct=1 --ioengine=libaio --time_based --runtime="$SECONDS_LOAD" --size="${REGION_MIB}m" \\
+    --filename="$DEV" --randseed="$SEED" --randrepeat=0 --output-format=json --group_reporting=0 \\
+    --name=page-in --rw=randread --bs=8k --iodepth=1 \\
+    --name=page-out --rw=randwrite --bs=64k --iodepth=8 --rate="${WRITE_MIB}m" \\
+    >/tmp/fio.log 2>&1
+rig "fio_status=$?"
+rig phase=loaded
+log fio </tmp/fio.log
+report_counters after
+"""
+
 # The writer hears "hold" and "check" from the host on the port, descriptor 9.
 POWER_CUT_SCRIPT = """
 rig phase=load
@@ -111,6 +128,31 @@ def read_files(facts):
     """fio's verdict as mismatches."""
     bad = sum("verify" in line for line in facts.logs.get("fio", []))
     facts.values["mismatches"] = str(bad)
+
+
+def read_page_in(facts):
+    """fio's figures: latency of a page-in in us, how many there were, MiB written per second."""
+    text = "\n".join(facts.logs.get("fio", []))
+    start = text.find("{")
+    jobs = json.loads(text[start:])["jobs"] if start >= 0 else []
+    for job in jobs:
+        if job["jobname"] == "page-in":
+            latency = job["read"]["clat_ns"]
+            facts.values["page_ins"] = str(job["read"]["total_ios"])
+            facts.values["page_in_us"] = str(round(latency["mean"] / 1000))
+            for name, percent in (("page_in_p50_us", "50"), ("page_in_p99_us", "99")):
+                nanoseconds = latency["percentile"][f"{percent}.000000"]
+                facts.values[name] = str(round(nanoseconds / 1000))
+        else:
+            facts.values["page_out_kib_s"] = str(job["write"]["bw"])
+
+
+def demand_page_in(facts):
+    """fio ran through, and did read."""
+    return [
+        (facts.values.get("fio_status") == "0", "fio failed"),
+        ((facts.number("page_ins") or 0) > 0, "fio read nothing"),
+    ]
 
 
 def demand_files(facts):
@@ -242,6 +284,19 @@ POWER_CUT = Scenario(
     profile="data",
 )
 
+PAGE_IN = Scenario(
+    name="page-in",
+    proves="how long a page-in waits while pages go out: a measurement",
+    script=PAGE_IN_SCRIPT,
+    read=read_page_in,
+    demands=demand_page_in,
+    figures=("page_ins", "page_in_us", "page_in_p50_us", "page_in_p99_us", "page_out_kib_s"),
+    variables={"REGION_MIB": 512, "WRITE_MIB": 20},
+    initiators=("holdfast", "open-iscsi", "nbd"),
+    seconds=15,
+)
+
 ALL = {
-    each.name: each for each in (SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD, TARGET_RESTART, POWER_CUT)
+    each.name: each
+    for each in (SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD, TARGET_RESTART, POWER_CUT, PAGE_IN)
 }

@@ -1,4 +1,5 @@
-/// Whose figure stands in vm.min_free_kbytes, and what to write next. Pure.
+/// Whose figure stands in a kernel setting that we may raise, such as vm.min_free_kbytes, and what
+/// to write next. Pure.
 ///
 /// Rules: raise when the attachments need more than there is; never go below what was found; never
 /// touch a figure that is not the one we wrote; give the found figure back with the last
@@ -7,8 +8,6 @@
 
 #include <cstdint>
 #include <optional>
-
-#include "base/fixed_vector.h"
 
 namespace holdfast::reserve {
 
@@ -22,25 +21,21 @@ enum class LedgerNote : std::uint8_t {
 };
 
 /// Plain data; survives in whatever its owner keeps it in. A fresh ledger owns nothing.
-struct ReserveLedger {
-    std::uint64_t found_kib = 0;    ///< Before our first write.
-    std::uint64_t written_kib = 0;  ///< Our last write; 0: the figure is not ours.
-    [[nodiscard]] bool is_ours() const noexcept { return written_kib != 0; }
+struct SettingLedger {
+    std::uint64_t found = 0;    ///< Before our first write.
+    std::uint64_t written = 0;  ///< Our last write; 0: the figure is not ours.
+    [[nodiscard]] bool is_ours() const noexcept { return written != 0; }
 };
 
 struct LedgerStep {
-    ReserveLedger next;  ///< Valid once `write_kib` was written.
-    std::optional<std::uint64_t> write_kib;
+    SettingLedger next;  ///< Valid once `write` was written.
+    std::optional<std::uint64_t> write;
     LedgerNote note = LedgerNote::Enough;
 };
 
-/// `present_kib`: what the kernel has now. `wanted_kib`: what all attachments need together, 0 when
+/// `present`: what the kernel has now. `wanted`: what all attachments need together, 0 when
 /// there is none.
-[[nodiscard]] LedgerStep settle(const ReserveLedger& ledger, std::uint64_t present_kib,
-                                std::uint64_t wanted_kib) noexcept;
-
-/// One line for the log and for status, such as
-/// "vm.min_free_kbytes raised from 1826 to 16384 KiB".
-[[nodiscard]] FixedString<127> line_of(const LedgerStep& step, std::uint64_t present_kib) noexcept;
+[[nodiscard]] LedgerStep settle(const SettingLedger& ledger, std::uint64_t present,
+                                std::uint64_t wanted) noexcept;
 
 }  // namespace holdfast::reserve
