@@ -152,6 +152,14 @@ RECOVERY_MISTAKES = (
     ("acks_early", "level1_last_data_lost", "STA-04"),
 )
 
+# (a fault of initiator/session/sabotage.h, case that must fail, what it says)
+PLANTED_FAULTS = (
+    (1, "write_again_after_a_loss", "op=WRITE"),
+    (3, "login_plain", "STA-01"),
+    (7, "level1_data_lost:1", "begrun"),
+    (8, "level1_last_data_lost", "expstatsn"),
+)
+
 
 class Served(target.Target):
     def close(self):
@@ -336,6 +344,28 @@ class Conform(unittest.TestCase):
             wrong.append(f"only {passed} cases passed, {PASSED_MIN} are usual")
         if wrong:
             self.fail("\n".join([f"{len(wrong)} of {len(cases)} cases:", *wrong]))
+
+    # Goal: a fault of the engine that the simulator notices is noticed here, too; the same build
+    # without a fault passes the same cases, and the product's own has no place for one.
+    def test_planted_faults_fail_their_case(self):
+        program = initiators.newest("holdfast-sabotaged")
+        if not pathlib.Path(program).exists():
+            self.skipTest(f"{program} is not built")
+        for name, has_place in ((program, True), (initiators.newest("holdfast"), False)):
+            self.assertEqual(b"planted_sabotage" in pathlib.Path(name).read_bytes(), has_place)
+        cases = script.load(cli.CASES)
+
+        def play(fault, case):
+            words = ["env", f"HOLDFAST_PLANTED_FAULT={fault}", program]
+            return run.run(cases[case], initiators.holdfast(words))
+
+        faulty = each_of(lambda one: play(*one[:2]), PLANTED_FAULTS)
+        sound = each_of(lambda one: play(0, one[1]), PLANTED_FAULTS)
+        for (fault, case, says), wrong, right in zip(PLANTED_FAULTS, faulty, sound):
+            with self.subTest(fault):
+                self.assertEqual(right.verdict, player.PASS, right.reason)
+                self.assertEqual(wrong.verdict, player.FAIL, f"{case} passes with fault {fault}")
+                self.assertIn(says, wrong.reason)
 
 
 if __name__ == "__main__":

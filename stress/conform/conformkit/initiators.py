@@ -99,17 +99,18 @@ def newest(name):
         found, key=lambda path: path.stat().st_mtime, default=name))
 
 
-def holdfast():
-    program = newest("holdfast")
+def holdfast(words=()):
+    """`words`: how to call the client, where it is not the newest build."""
+    words = list(words) or [newest("holdfast")]
     once = ["--timeout", "10", "--patience", "12"]
     return Initiator(
         "holdfast", "the client of this project",
-        {"read": [program, "read", "{url}", "--length", "{size}", *once],
-         "write": [program, "write", "{url}", *once],
-         "verify": [program, "verify", "{url}", "--length", "{size}", *once],
-         "discover": [program, "discover", "{discovery}"],
-         "inquiry": [program, "read", "{url}", "--length", "512", *once]},
-        ("read", "write"), version_command=(program, "version"),
+        {"read": [*words, "read", "{url}", "--length", "{size}", *once],
+         "write": [*words, "write", "{url}", *once],
+         "verify": [*words, "verify", "{url}", "--length", "{size}", *once],
+         "discover": [*words, "discover", "{discovery}"],
+         "inquiry": [*words, "read", "{url}", "--length", "512", *once]},
+        ("read", "write"), version_command=(*words, "version"),
         mutual_options=("--mutual-user", "{user}", "--mutual-password-file", "{file}"),
         wishes={"ErrorRecoveryLevel": ("--set negotiation.error_recovery_level={value}", 2),
                 "MaxConnections": ("--set connections={value}", 8),
