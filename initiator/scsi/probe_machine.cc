@@ -65,10 +65,9 @@ bool ProbeMachine::is_needed(Stage stage) noexcept {
     return stage == Stage::Inquiry || stage == Stage::TestUnitReady || stage == Stage::ReadCapacity;
 }
 
-ProbeCommand ProbeMachine::next_command() const noexcept {
-    HF_ASSERT(stage_ != Stage::Ready && stage_ != Stage::Failed);
-    if (const auto page = page_of(stage_)) return page_command(*page, lun_);
-    switch (stage_) {
+ProbeCommand ProbeMachine::command_of(Stage stage) const noexcept {
+    if (const auto page = page_of(stage)) return page_command(*page, lun_);
+    switch (stage) {
     case Stage::ReportLuns:
         return {.cdb = report_luns(lun_list_bytes_), .data_in_bytes = lun_list_bytes_};
     case Stage::Inquiry:
@@ -112,6 +111,7 @@ ProbeCommand ProbeMachine::next_command() const noexcept {
 ProbeStep ProbeMachine::on_result(const CommandEnd& end,
                                   std::span<const std::byte> data_in) noexcept {
     HF_ASSERT(stage_ != Stage::Ready && stage_ != Stage::Failed);
+    answered_ |= 1U << place();
     CommandEnd judged_end = end;
     judged_end.residual = Residual::None;  // Less than the allocation length is the normal case.
     const Verdict judged = verdict(judged_end, {.kind = RequestKind::Read, .counts = counts_});

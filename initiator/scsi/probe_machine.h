@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 
+#include "base/assert.h"
 #include "base/fixed_vector.h"
 #include "base/time.h"
 #include "initiator/device_facts.h"
@@ -48,10 +49,25 @@ enum class ProbeStep : std::uint8_t {
 
 class ProbeMachine {
 public:
+    /// Commands have places in the order of the probe, 0 .. kPlaces - 1.
+    static constexpr std::uint8_t kPlaces = 15;
+
     explicit ProbeMachine(Lun lun) noexcept : lun_(lun) {}
 
     /// Legal until Ready or Failed; the same command until on_result.
-    [[nodiscard]] ProbeCommand next_command() const noexcept;
+    [[nodiscard]] ProbeCommand next_command() const noexcept {
+        HF_ASSERT(stage_ != Stage::Ready && stage_ != Stage::Failed);
+        return command_of(stage_);
+    }
+    /// Of the next command; kPlaces once Ready, more once Failed.
+    [[nodiscard]] std::uint8_t place() const noexcept { return static_cast<std::uint8_t>(stage_); }
+    /// What stands at a place below kPlaces, whether this unit needs it or not.
+    [[nodiscard]] ProbeCommand command_at(std::uint8_t place) const noexcept {
+        HF_ASSERT(place < kPlaces);
+        return command_of(static_cast<Stage>(place));
+    }
+    /// The places whose commands were answered since the probe began or began again, a bit each.
+    [[nodiscard]] std::uint32_t answered() const noexcept { return answered_; }
 
     /// The command ended. `data_in` are the bytes that really arrived, at most data_in_bytes.
     [[nodiscard]] ProbeStep on_result(const CommandEnd& end,
@@ -93,6 +109,9 @@ private:
     /// What REPORT LUNS said about our LUN.
     enum class Listed : std::uint8_t { Unknown, Yes, No };
 
+    static_assert(static_cast<std::uint8_t>(Stage::Ready) == kPlaces);
+
+    [[nodiscard]] ProbeCommand command_of(Stage stage) const noexcept;
     [[nodiscard]] static Stage after(Stage stage) noexcept;
     [[nodiscard]] static std::optional<VpdPage> page_of(Stage stage) noexcept;
     [[nodiscard]] static bool is_needed(Stage stage) noexcept;
@@ -115,6 +134,7 @@ private:
     Stage stage_ = Stage::ReportLuns;
     std::uint32_t lun_list_bytes_ = kLunListBytesFirst;
     std::uint8_t restarts_ = 0;
+    std::uint32_t answered_ = 0;
     RetryCounts counts_{};
     // What is known so far, beside facts_.
     Listed listed_ = Listed::Unknown;

@@ -35,12 +35,12 @@ scsi::Residual Session::residual_of(Residual residual) noexcept {
 void Session::on_answer(Instant now, Task& task, const scsi::CommandEnd& end) noexcept {
     HF_ASSERT(task.state == TaskState::Sent);
     if (tasks_.is_probe(task)) {
-        const auto got = task.in.first(task.received.contiguous_bytes());
+        const std::uint32_t got_bytes = task.received.contiguous_bytes();
         tasks_.set_state(task, TaskState::Free);
         if (probe_use_ != ProbeUse::Facts) {
-            return on_reservation_step(now, reservation_.on_result(end, got));
+            return on_reservation_step(now, reservation_.on_result(end, task.in.first(got_bytes)));
         }
-        return on_probe_step(now, probe_.on_result(end, got));
+        return on_probe_step(now, task, probe_.on_result(tasks_.place_of(task), end, got_bytes));
     }
     on_request_answer(now, task, end);
 }

@@ -143,26 +143,34 @@ void Session::start_probe(Instant now) noexcept {
     HF_ASSERT(!is_probing_ && is_full_feature());
     is_probing_ = true;
     probe_use_ = ProbeUse::Facts;
-    probe_ = scsi::ProbeMachine{config_.lun};
+    // After a loss everybody waits for it. Beside requests there is no hurry.
+    probe_.begin(stage_ == Stage::Probing);
     // Many commands, most of them answered at once: two command time-outs for all.
     deadlines_.probe = now + config_.timers.command + config_.timers.command;
-    send_probe_command();
+    send_probe_commands();
 }
 
-void Session::send_probe_command() noexcept {
+void Session::send_probe_commands() noexcept {
     HF_ASSERT(is_probing_);
-    tasks_.probe().order = 0;
-    tasks_.set_ready_in_order(tasks_.probe());
+    if (probe_use_ != ProbeUse::Facts) return send_probe_command(tasks_.probe());
+    while (const auto place = probe_.next_place()) send_probe_command(tasks_.probe(*place));
 }
 
-void Session::on_probe_step(Instant now, scsi::ProbeStep step) noexcept {
+void Session::send_probe_command(Task& task) noexcept {
+    HF_ASSERT(task.state == TaskState::Free);
+    task.order = 0;
+    tasks_.set_ready_in_order(task);
+}
+
+void Session::on_probe_step(Instant now, const Task& task, scsi::ProbeStep step) noexcept {
+    const scsi::ProbeMachine& machine = probe_.machine();
     switch (step) {
-    case scsi::ProbeStep::Continue: return send_probe_command();
-    case scsi::ProbeStep::Wait: deadlines_.probe_again = now + probe_.wait(); return;
+    case scsi::ProbeStep::Continue: return send_probe_commands();
+    case scsi::ProbeStep::Wait: deadlines_.probe_again = now + machine.wait(); return;
     case scsi::ProbeStep::Ready: return on_probed(now);
-    case scsi::ProbeStep::Failed: return on_probe_failed(now, probe_.error());
+    case scsi::ProbeStep::Failed: return on_probe_failed(now, machine.error());
     case scsi::ProbeStep::Violation:
-        return on_violation(connection_of(tasks_.probe()), now, Violation::SenseMalformed);
+        return on_violation(connection_of(task), now, Violation::SenseMalformed);
     }
 }
 
@@ -178,13 +186,15 @@ void Session::stop_probe() noexcept {
     is_probing_ = false;
     deadlines_.probe = Instant::never();
     deadlines_.probe_again = Instant::never();
-    Task& task = tasks_.probe();
-    forget_unsettled(task);
-    if (task.state != TaskState::Free) tasks_.set_state(task, TaskState::Free);
+    for (Task& task : tasks_.probes()) {
+        if (task.state == TaskState::Free) continue;
+        forget_unsettled(task);
+        tasks_.set_state(task, TaskState::Free);
+    }
 }
 
 void Session::on_probed(Instant now) noexcept {
-    const DeviceFacts& found = probe_.facts();
+    const DeviceFacts& found = probe_.machine().facts();
     stop_probe();
     if (was_ready_) {
         const scsi::SameUnit same = scsi::compare_units(facts_, found);

@@ -142,7 +142,7 @@ Session::StatusTaken Session::take_status(Connection& conn, Instant now,
 /// True for a tag that we may have given out: its slot exists. Only those can be stale.
 bool Session::is_plausible(Itt itt) const noexcept {
     const std::uint16_t slot = TaskTable::slot_of(itt);
-    return slot <= limits_.depth || (slot >= kAuxiliaryFirst && itt != kIttReserved);
+    return tasks_.is_slot(slot) || (slot >= kAuxiliaryFirst && itt != kIttReserved);
 }
 
 /// An answer to a ping or to a task management function must not name a command, nor what we never

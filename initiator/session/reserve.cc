@@ -67,7 +67,7 @@ void Session::start_reservation(Instant now) noexcept {
         .was_reserved = was_reserved_ || (config_.takes_over_device && !was_ready_)};
     reservation_ = scsi::ReservationMachine{config_.lun, wish};
     deadlines_.probe = now + config_.timers.command + config_.timers.command;
-    send_probe_command();
+    send_probe_commands();
 }
 
 void Session::on_reservation_step(Instant now, scsi::ReservationStep step) noexcept {
@@ -78,7 +78,7 @@ void Session::on_reservation_step(Instant now, scsi::ReservationStep step) noexc
     }
     const bool is_cut_short = is_sabotaged(Sabotage::SkipPreempt) && reservation_.is_registered();
     if (step == scsi::ReservationStep::Continue && (!is_cut_short || is_leaving)) {
-        return send_probe_command();
+        return send_probe_commands();
     }
     if (step == scsi::ReservationStep::Wait) {
         deadlines_.probe_again = now + reservation_.wait();
@@ -133,7 +133,7 @@ void Session::leave_reservation(Instant now) noexcept {
     probe_use_ = ProbeUse::Leaving;
     reservation_ = scsi::ReservationMachine::leaving(config_.lun, key_);
     deadlines_.probe = now + config_.timers.command + config_.timers.command;
-    send_probe_command();
+    send_probe_commands();
 }
 
 FenceReliance Session::reliance() const noexcept {

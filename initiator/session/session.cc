@@ -25,8 +25,8 @@ void Session::add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits)
     Connection::add_to_plan(plan, limits);
     plan.add({.name = "probe data",
               .count = 1,
-              .each = ByteCount{scsi::kProbeDataBytesMax},
-              .reason = "one probe command at a time"});
+              .each = ByteCount{scsi::ProbeRun::kAnswersBytes},
+              .reason = "an answer to each command of the probe"});
 }
 
 Session::Session(const SessionConfig& config, const EngineLimits& limits, reserve::Region& region,
@@ -36,8 +36,8 @@ Session::Session(const SessionConfig& config, const EngineLimits& limits, reserv
       recorder_(recorder),
       completions_(region.carve<Completion>(limits.depth)),
       tasks_(region, limits.depth),
-      probe_data_(region.carve_bytes(scsi::kProbeDataBytesMax, alignof(std::max_align_t))),
-      probe_(config.lun),
+      probe_(config.lun,
+             region.carve_bytes(scsi::ProbeRun::kAnswersBytes, alignof(std::max_align_t))),
       reservation_(config.lun, {}),
       send_limit_(limits.depth) {
     HF_ASSERT(limits.depth >= 1 && limits.depth <= 256);
@@ -173,7 +173,7 @@ std::optional<Notice> Session::poll_notice() noexcept {
 }
 
 void Session::return_loan(std::uint16_t owner) noexcept {
-    if (owner > limits_.depth) return;
+    if (!tasks_.is_slot(owner)) return;
     Task& task = tasks_.at(owner);
     HF_ASSERT(task.loans > 0);
     --task.loans;
@@ -311,7 +311,8 @@ void Session::judge_own_deadlines(Instant now) noexcept {
     }
     if (deadlines_.probe_again <= now) {
         deadlines_.probe_again = Instant::never();
-        send_probe_command();
+        if (probe_use_ == ProbeUse::Facts) probe_.on_waited();
+        send_probe_commands();
     }
     if (deadlines_.replacement <= now) {
         deadlines_.replacement = Instant::never();

@@ -27,7 +27,7 @@
 #include "initiator/engine.h"
 #include "initiator/pdu/target_pdu.h"
 #include "initiator/recorder.h"
-#include "initiator/scsi/probe_machine.h"
+#include "initiator/scsi/probe_run.h"
 #include "initiator/scsi/reservation_machine.h"
 #include "initiator/session/command_window.h"
 #include "initiator/session/connection.h"
@@ -98,7 +98,7 @@ private:
     };
     /// What follows once the transport is gone.
     enum class AfterLeaving : std::uint8_t { Reconnect, ConnectAtOnce, GiveUp, Stop };
-    /// Whose commands go out in the slot of the probe.
+    /// Whose commands go out in the slots of the probe.
     enum class ProbeUse : std::uint8_t { Facts, Reservation, Leaving };
     /// Why a logout is due, and how far it is.
     enum class Departure : std::uint8_t {
@@ -149,8 +149,9 @@ private:
     void on_logged_in(Connection& conn, Instant now, const LoginDone& done) noexcept;
     void start_probe(Instant now) noexcept;
     void stop_probe() noexcept;
-    void send_probe_command() noexcept;
-    void on_probe_step(Instant now, scsi::ProbeStep step) noexcept;
+    void send_probe_commands() noexcept;
+    void send_probe_command(Task& task) noexcept;
+    void on_probe_step(Instant now, const Task& task, scsi::ProbeStep step) noexcept;
     void on_probe_failed(Instant now, ProbeError error) noexcept;
     void on_probed(Instant now) noexcept;
     void start_fence(Instant now) noexcept;
@@ -362,13 +363,12 @@ private:
     std::size_t completions_size_ = 0;
 
     TaskTable tasks_;
-    std::span<std::byte> probe_data_;  // Data-in of the probe.
     FixedVector<Connection*, EngineLimits::kConnectionsMax>
         conns_;  // In the region, from start to end.
     CommandWindow window_;
     NegotiatedParameters
         agreed_{};  // Of the session; what each connection has of its own is there.
-    scsi::ProbeMachine probe_;
+    scsi::ProbeRun probe_;
     scsi::ReservationMachine reservation_;
     PortalChoice portal_;
     Portal session_portal_{};  // Where the leading connection went; added ones go there, too.
@@ -390,7 +390,7 @@ private:
     CmdSn aborted_cmd_sn_;
 
     bool was_ready_ = false;   // The export exists: never give up again.
-    bool is_probing_ = false;  // The slot of the probe is in use, for probe_use_.
+    bool is_probing_ = false;  // The slots of the probe are in use, for probe_use_.
     ProbeUse probe_use_ = ProbeUse::Facts;
     bool is_attention_due_ = false;  // Our own reset: the next unit attention tells nothing new.
     bool is_md5_only_ = false;       // A target choked on the list of CHAP algorithms.

@@ -114,7 +114,7 @@ void TaskTable::set_ready_in_order(Task& task) noexcept {
     task.state = TaskState::Ready;
     choose_connection(task);
     auto place = ready.begin();
-    while (place != ready.end() && place->order < task.order) ++place;
+    while (place != ready.end() && place->order <= task.order) ++place;
     ready.insert(place, task);
 }
 

@@ -1,8 +1,8 @@
 /// One SCSI command's life, and the table of all of them. RFC 7143 sections 4.2.2, 4.2.5, 11.2.1.8.
 ///
-/// A task slot exists for every request tag, plus one for the probe. Everything a request of
-/// maximum size can need is in its slot or sized by the number of slots, so an accepted request
-/// never waits for memory (design, invariant 2).
+/// A task slot exists for every request tag, and for every command of the probe. Everything a
+/// request of maximum size can need is in its slot or sized by the number of slots, so an accepted
+/// request never waits for memory (design, invariant 2).
 ///
 /// Deadlines kept here: Task::sent_at (start of the command time-out), Task::retry_at.
 #pragma once
@@ -19,6 +19,7 @@
 #include "initiator/pdu/initiator_pdu.h"
 #include "initiator/pdu/types.h"
 #include "initiator/request.h"
+#include "initiator/scsi/probe_run.h"
 #include "initiator/scsi/verdict.h"
 #include "initiator/session/extents.h"
 #include "initiator/session/repair.h"
@@ -111,17 +112,17 @@ using TaskList =
            kind == RequestKind::WriteZeroes;
 }
 
-/// Slots 0 .. depth - 1 belong to request tags, slot `depth` to the probe. Task tags beyond that
-/// belong to PDUs that are no commands.
+/// Slots 0 .. depth - 1 belong to request tags, those from `depth` on to the probe, one for each of
+/// its places. Task tags beyond that belong to PDUs that are no commands.
 class TaskTable {
 public:
     static void add_to_plan(reserve::MemoryPlan& plan, std::uint16_t depth) noexcept {
-        plan.add_objects<Task>("task slots", std::uint64_t{depth} + 1,
-                               "one a tag, one for the probe");
+        plan.add_objects<Task>("task slots", std::uint64_t{depth} + scsi::ProbeRun::kPlaces,
+                               "one a tag, one for each command of the probe");
     }
     TaskTable(reserve::Region& region, std::uint16_t depth) noexcept
-        : tasks_(region.carve<Task>(std::size_t{depth} + 1)), depth_(depth) {
-        for (std::uint16_t i = 0; i <= depth; ++i) tasks_[i].index = i;
+        : tasks_(region.carve<Task>(std::size_t{depth} + scsi::ProbeRun::kPlaces)), depth_(depth) {
+        for (std::uint16_t i = 0; i < tasks_.size(); ++i) tasks_[i].index = i;
     }
     TaskTable(const TaskTable&) = delete;
     TaskTable& operator=(const TaskTable&) = delete;
@@ -131,8 +132,17 @@ public:
 
     [[nodiscard]] std::uint16_t depth() const noexcept { return depth_; }
     [[nodiscard]] Task& at(std::uint16_t index) noexcept { return tasks_[index]; }
-    [[nodiscard]] Task& probe() noexcept { return tasks_[depth_]; }
-    [[nodiscard]] bool is_probe(const Task& task) const noexcept { return task.index == depth_; }
+    /// Of the probe's command at this place. What else goes out in its stead uses the first.
+    [[nodiscard]] Task& probe(std::uint8_t place = 0) noexcept { return probes()[place]; }
+    [[nodiscard]] std::span<Task> probes() noexcept { return tasks_.subspan(depth_); }
+    [[nodiscard]] bool is_probe(const Task& task) const noexcept { return task.index >= depth_; }
+    [[nodiscard]] std::uint8_t place_of(const Task& probe) const noexcept {
+        HF_ASSERT(is_probe(probe));
+        return static_cast<std::uint8_t>(probe.index - depth_);
+    }
+    [[nodiscard]] bool is_slot(std::uint16_t number) const noexcept {
+        return number < tasks_.size();
+    }
     [[nodiscard]] std::span<Task> requests() noexcept { return tasks_.first(depth_); }
 
     /// The tag of the command that is out, or was last. Generation above, slot below: a late PDU
@@ -147,7 +157,7 @@ public:
     /// The task that waits for an answer with this tag, or none.
     [[nodiscard]] Task* find_sent(Itt itt) noexcept {
         const std::uint16_t slot = slot_of(itt);
-        if (slot > depth_) return nullptr;
+        if (!is_slot(slot)) return nullptr;
         Task& task = tasks_[slot];
         const bool is_it = itt_of(task) == itt || is_sabotaged(Sabotage::StaleTag);
         return task.state == TaskState::Sent && is_it ? &task : nullptr;
@@ -155,7 +165,7 @@ public:
 
     /// Moves a task between states, and between the lists that go with them.
     void set_state(Task& task, TaskState to) noexcept;
-    /// Becomes Ready at the place that its submission order gives it.
+    /// Becomes Ready at the place that its submission order gives it, behind its equals.
     void set_ready_in_order(Task& task) noexcept;
 
     [[nodiscard]] std::uint32_t sent_count() const noexcept { return sent_count_; }

@@ -180,8 +180,11 @@ bool Session::may_send(const Connection& conn, const Task& task) const noexcept 
     if (conn.state != ConnState::LoggedIn || !window_.is_open()) return false;
     // While a reset is out, a new command would be neither clearly before nor clearly after it.
     if (rung_ == Rung::UnitReset || rung_ == Rung::TargetReset) return false;
-    // What the command before it sent may still be lent.
-    if (tasks_.is_probe(task)) return task.loans == 0;
+    if (tasks_.is_probe(task)) {
+        // What the command before it sent may still be lent. Beside requests the probe goes ahead.
+        const bool is_room = stage_ != Stage::Probing || tasks_.sent_count() < send_limit_;
+        return task.loans == 0 && is_room;
+    }
     return stage_ == Stage::Ready && departure_ != Departure::AskedByTarget &&
            tasks_.sent_count() < send_limit_;
 }
@@ -273,8 +276,9 @@ void Session::prepare(Task& task) noexcept {
     task.lun = config_.lun;
     if (tasks_.is_probe(task)) {
         const bool is_probe = probe_use_ == ProbeUse::Facts;
+        const std::uint8_t place = tasks_.place_of(task);
         const scsi::ProbeCommand command =
-            is_probe ? probe_.next_command() : reservation_.next_command();
+            is_probe ? probe_.command(place) : reservation_.next_command();
         const auto parameters = is_probe ? std::nullopt : reservation_.data_out();
         if (parameters) {
             static_assert(scsi::kReserveOutListBytes ==
@@ -284,7 +288,7 @@ void Session::prepare(Task& task) noexcept {
         }
         task.cdb = command.cdb;
         task.lun = command.lun;
-        task.in = probe_data_.first(command.data_in_bytes);
+        task.in = probe_.answer_space(place).first(command.data_in_bytes);
     } else {
         task.cdb = prepare_request(task);
     }
