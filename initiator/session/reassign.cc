@@ -27,16 +27,10 @@ Task* Session::next_lost(const Connection& conn, bool is_acknowledged) noexcept 
     const Reinstatement& its = conn.reinstatement;
     if (its.unsettled == its.asked) return nullptr;
     HF_ASSERT(conn.is_full_feature() && its.unsettled > its.asked);
-    for (TaskList* const list : {&tasks_.sent_short, &tasks_.sent_patient}) {
-        for (Task& task : *list) {
-            const bool is_its =
-                task.conn == conn.index.raw() && task.allegiance == Allegiance::Lost;
-            if (is_its && task.cmd_sn.precedes(window_.expected()) == is_acknowledged) {
-                return &task;
-            }
-        }
-    }
-    return nullptr;
+    return tasks_.find_out(conn.index.raw(), [&](const Task& task) {
+        return task.allegiance == Allegiance::Lost &&
+               task.cmd_sn.precedes(window_.expected()) == is_acknowledged;
+    });
 }
 
 bool Session::put_reassign(Connection& conn, Instant now) noexcept {
@@ -111,14 +105,9 @@ void Session::forget_unsettled(const Task& task) noexcept {
 /// The command whose TASK REASSIGN over this connection has the tag, or none.
 Task* Session::find_asked(const Connection& conn, Itt itt) noexcept {
     if (conn.reinstatement.asked == 0) return nullptr;
-    for (TaskList* const list : {&tasks_.sent_short, &tasks_.sent_patient}) {
-        for (Task& task : *list) {
-            const bool is_asked =
-                task.allegiance == Allegiance::Asked && task.conn == conn.index.raw();
-            if (is_asked && task.reassign_itt == itt) return &task;
-        }
-    }
-    return nullptr;
+    return tasks_.find_out(conn.index.raw(), [itt](const Task& task) {
+        return task.allegiance == Allegiance::Asked && task.reassign_itt == itt;
+    });
 }
 
 /// Neither taken nor refused: it is asked for again a little later.

@@ -99,20 +99,13 @@ void Session::on_connection_lost(Connection& conn, Instant now, LossReason reaso
 }
 
 void Session::orphan_commands(Connection& conn) noexcept {
-    for (TaskList* const list : {&tasks_.sent_short, &tasks_.sent_patient}) {
-        for (auto at = list->begin(); at != list->end();) {
-            Task& task = *at++;
-            if (task.conn != conn.index.raw()) continue;
-            if (is_sabotaged(Sabotage::RetryBeforeLogout)) {
-                tasks_.set_ready_in_order(task);
-                continue;
-            }
-            task.allegiance = Allegiance::Lost;
-            task.gap = Gap::None;   // A SNACK asks for what is the connection's.
-            task.timed_out = true;  // The target owes nothing until it was asked again.
-            ++conn.reinstatement.unsettled;
-        }
-    }
+    tasks_.for_each_out(conn.index.raw(), [&](Task& task) {
+        if (is_sabotaged(Sabotage::RetryBeforeLogout)) return tasks_.set_ready_in_order(task);
+        task.allegiance = Allegiance::Lost;
+        task.gap = Gap::None;   // A SNACK asks for what is the connection's.
+        task.timed_out = true;  // The target owes nothing until it was asked again.
+        ++conn.reinstatement.unsettled;
+    });
 }
 
 /// `lost` carried the logout of `conn`: all begins anew.
@@ -220,11 +213,8 @@ void Session::take_over(Connection& conn, Connection& lost, Instant now) noexcep
     HF_ASSERT(conn.is_full_feature() && !lost.has_link);
     cleanup_event(lost, CleanupEvent::LogoutDone);
     note(NoticeKind::ConnectionRemoved, cid_of(lost).raw(), lost.reinstatement.unsettled);
-    for (TaskList* const list : {&tasks_.sent_short, &tasks_.sent_patient}) {
-        for (Task& task : *list) {
-            if (task.conn == lost.index.raw()) tasks_.move_sent(task, conn.index.raw());
-        }
-    }
+    tasks_.for_each_out(lost.index.raw(),
+                        [&](Task& task) { tasks_.move_sent(task, conn.index.raw()); });
     Reinstatement& its = conn.reinstatement;
     its.unsettled = static_cast<std::uint16_t>(its.unsettled + lost.reinstatement.unsettled);
     its.retain_until = earlier(its.retain_until, lost.reinstatement.retain_until);

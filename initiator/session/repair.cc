@@ -101,17 +101,16 @@ bool Session::next_snack(Connection& conn, SnackHeader& snack) noexcept {
     }
     bool is_asked = false;
     if (repair.has_data_gaps) {
-        for (TaskList* const list : {&tasks_.sent_short, &tasks_.sent_patient}) {
-            for (Task& task : *list) {
-                if (task.conn != conn.index.raw() || task.gap == Gap::None) continue;
-                is_asked = true;
-                if (task.gap == Gap::Asked) continue;
-                task.gap = Gap::Asked;
-                snack = {.type = SnackType::DataOrR2t, .itt = TaskTable::itt_of(task)};
-                snack.first = task.direction == DataDirection::Read ? task.next_data_sn.raw()
-                                                                    : task.next_r2t_sn.raw();
-                return true;
-            }
+        Task* const task = tasks_.find_out(conn.index.raw(), [&](const Task& out) {
+            is_asked = is_asked || out.gap == Gap::Asked;
+            return out.gap == Gap::Due;
+        });
+        if (task != nullptr) {
+            task->gap = Gap::Asked;
+            snack = {.type = SnackType::DataOrR2t, .itt = TaskTable::itt_of(*task)};
+            snack.first = task->direction == DataDirection::Read ? task->next_data_sn.raw()
+                                                                 : task->next_r2t_sn.raw();
+            return true;
         }
         repair.has_data_gaps = is_asked;
     }
@@ -141,13 +140,12 @@ bool Session::put_snack(Connection& conn, Instant now) noexcept {
 bool Session::judge_repair(Connection& conn, Instant now) noexcept {
     conn.repair.answer_by = Instant::never();
     if (!may_repair(conn)) return true;
-    for (TaskList* const list : {&tasks_.sent_short, &tasks_.sent_patient}) {
-        for (Task& task : *list) {
-            if (task.conn != conn.index.raw() || task.gap != Gap::Asked) continue;
-            ask_for_task(conn, now, task);
-            if (!may_repair(conn)) return false;
-        }
-    }
+    const bool has_failed = tasks_.find_out(conn.index.raw(), [&](Task& task) {
+        if (task.gap != Gap::Asked) return false;
+        ask_for_task(conn, now, task);
+        return !may_repair(conn);
+    }) != nullptr;
+    if (has_failed) return false;
     if (conn.repair.status != Gap::Asked || conn.repair.try_again()) return true;
     on_repair_failed(conn, now);
     return false;

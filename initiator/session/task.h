@@ -163,6 +163,28 @@ public:
         return task.state == TaskState::Sent && is_it ? &task : nullptr;
     }
 
+    /// The first command out on this connection, or lost with it, that `is_it` accepts; none.
+    /// `is_it` may move the task that it is given to another state, and no other one unless it
+    /// accepts.
+    template <class Predicate>
+    Task* find_out(std::uint8_t conn, Predicate is_it) {
+        for (TaskList* const list : {&sent_short, &sent_patient}) {
+            for (auto at = list->begin(); at != list->end();) {
+                Task& task = *at++;
+                if (task.conn == conn && is_it(task)) return &task;
+            }
+        }
+        return nullptr;
+    }
+    /// The same for all of them.
+    template <class Visitor>
+    void for_each_out(std::uint8_t conn, Visitor visit) {
+        find_out(conn, [&visit](Task& task) {
+            visit(task);
+            return false;
+        });
+    }
+
     /// Moves a task between states, and between the lists that go with them.
     void set_state(Task& task, TaskState to) noexcept;
     /// Becomes Ready at the place that its submission order gives it, behind its equals.
