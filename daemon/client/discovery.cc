@@ -138,11 +138,9 @@ private:
 
     void connect(const Portal& portal) {
         is_up_ = false;
-        const auto resolved =
-            resolve({.host = std::string{portal.host.view()}, .port = portal.port});
+        const auto found = resolve_host(portal.host.view());
         const auto address =
-            resolved ? netpath::SocketAddress::from_text(resolved->front().host.view(), portal.port)
-                     : std::nullopt;
+            found ? netpath::SocketAddress::from_text(found->view(), portal.port) : std::nullopt;
         if (!address) return lose();
         const int family = address->is_ipv6() ? AF_INET6 : AF_INET;
         socket_ = UniqueFd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};

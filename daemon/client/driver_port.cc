@@ -99,12 +99,9 @@ OrFailure<void> DriverPort::run_once(Duration wait_max) {
 void DriverPort::turn(Duration wait_max) {
     driver_.run_once(wait_max);
     while (const auto host = driver_.poll_host()) {
-        unresolved_.reset();
-        const auto found = resolve({.host = std::string{host->view()}, .port = 0});
-        HostAddress address;
-        const bool is_found = found && address.try_assign(found->front().host.view());
-        if (!found) unresolved_ = found.error();
-        driver_.answer_host(host->view(), is_found ? std::optional{address} : std::nullopt);
+        const auto found = resolve_host(host->view());
+        unresolved_ = found ? std::nullopt : std::optional{found.error()};
+        driver_.answer_host(host->view(), found ? std::optional{*found} : std::nullopt);
     }
     keep_notices();
 }

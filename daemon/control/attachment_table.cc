@@ -298,12 +298,11 @@ void AttachmentTable::on_host_wanted(const Attachment& attachment, const Control
     if (!attachment.command) return;
     ControlMessage answer{.header = {.kind = MessageKind::HostFound, .attachment = attachment.id}};
     answer.host = message.host;
-    const auto found = resolve({.host = std::string{message.host.view()}, .port = 0});
-    if (!found) {
+    if (const auto found = resolve_host(message.host.view())) {
+        answer.address = *found;
+    } else {
         context_.log.line(LogLevel::Warning, attachment.name,
                           fmt::format("redirected: {}", found.error().sentence));
-    } else if (!answer.address.try_assign(found->front().host.view())) {
-        context_.log.line(LogLevel::Warning, attachment.name, "redirected: no usable address");
     }
     // A process that does not listen gives the connect up by itself.
     if (const auto sent = send_message(attachment.command.get(), bytes_of(answer)); !sent)

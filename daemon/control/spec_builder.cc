@@ -109,6 +109,15 @@ OrFailure<std::vector<initiator::Portal>> resolve(const HostPort& portal) {
     return found;
 }
 
+OrFailure<FixedString<63>> resolve_host(std::string_view host) {
+    const auto found = resolve({.host = std::string{host}, .port = 0});
+    if (!found) return std::unexpected{found.error()};
+    FixedString<63> address;
+    if (!address.try_assign(found->front().host.view()))
+        return fail(ExitCode::Unreachable, fmt::format("'{}' has no usable address", host));
+    return address;
+}
+
 OrFailure<initiator::SessionConfig> build_session(const AttachSettings& settings,
                                                   const Identity& identity) {
     initiator::SessionConfig session;

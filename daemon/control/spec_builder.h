@@ -3,8 +3,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/fixed_vector.h"
 #include "daemon/control/failure.h"
 #include "daemon/control/settings.h"
 #include "daemon/shared/attach_spec.h"
@@ -15,6 +17,9 @@ namespace holdfast::daemon {
 /// Numeric addresses of a portal, at most as many as a session has places for, in the resolver's
 /// order. Blocks.
 [[nodiscard]] OrFailure<std::vector<initiator::Portal>> resolve(const HostPort& portal);
+
+/// The first address of a host that a target named, as text. Blocks.
+[[nodiscard]] OrFailure<FixedString<63>> resolve_host(std::string_view host);
 
 /// What the settings do not say.
 struct Identity {
