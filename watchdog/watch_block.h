@@ -18,6 +18,7 @@ struct WatchBlock {
     std::atomic<std::uint32_t> standby_seat{0};              ///< StandbySeat.
     std::atomic<std::uint32_t> last_death{0};                ///< Death; 0: none so far.
     std::atomic<std::int32_t> last_signal{0};
+    std::atomic<std::int32_t> active_pid{0};  ///< Who serves, or shall; 0: nobody.
     std::atomic<std::int32_t> standby_pid{0};
     std::atomic<std::uint32_t> wants_standby{0};  ///< 1: the attachment shall have one.
     std::atomic<std::uint64_t> takeovers{0};

@@ -64,6 +64,7 @@ Json watch_json(const watchdog::WatchBlock& block) {
     json["state"] = name_in(kPhases, block.active_phase.load(relaxed));
     const bool is_wanted = block.wants_standby.load(relaxed) != 0;
     json["standby"] = is_wanted ? name_in(kSeats, block.standby_seat.load(relaxed)) : "not wanted";
+    if (const std::int32_t pid = block.active_pid.load(relaxed); pid > 0) json["active_pid"] = pid;
     if (const std::int32_t pid = block.standby_pid.load(relaxed); pid > 0)
         json["standby_pid"] = pid;
     json["takeovers"] = block.takeovers.load(relaxed);

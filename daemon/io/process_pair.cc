@@ -263,6 +263,7 @@ void ProcessPair::publish() const noexcept {
     watchdog::WatchBlock& told = block();
     told.active_phase.store(static_cast<std::uint32_t>(pair_.state().active), relaxed);
     told.standby_seat.store(static_cast<std::uint32_t>(pair_.state().standby), relaxed);
+    told.active_pid.store(active_.pid, relaxed);
     told.standby_pid.store(standby_.pid, relaxed);
     told.wants_standby.store(wants_standby() ? 1 : 0, relaxed);
     told.takeovers.store(pair_.takeovers(), relaxed);

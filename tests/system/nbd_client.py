@@ -4,6 +4,7 @@ The kernel's client does the same with -persist. Every block it writes says whic
 of which generation, and every read is checked against what was acknowledged.
 """
 
+import contextlib
 import random
 import socket
 import struct
@@ -17,6 +18,7 @@ FIXED_NO_ZEROES = 3
 EXPORT_NAME = 1
 READ, WRITE = 0, 1
 CONNECT_LIMIT_S = 60
+RETRY_PAUSE_S = 0.002
 
 
 def content(block, generation):
@@ -36,12 +38,21 @@ class NbdClient:
         self.socket = None
         self.handle = 0
         self.connections = 0
+        self.is_over = False
         self.longest_s = 0.0  # of one request, reconnecting included
 
     def close(self):
         if self.socket is not None:
             self.socket.close()
         self.socket = None
+
+    def give_up(self):
+        """From another thread: a request that waits for an answer ends with an error."""
+        self.is_over = True
+        connection = self.socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def request(self, kind, block, data=b""):
         """The data of a read. Tries until it is answered."""
@@ -61,14 +72,15 @@ class NbdClient:
                 return answer
             except OSError:
                 self.close()
-                if time.monotonic() - began > CONNECT_LIMIT_S:
+                if self.is_over or time.monotonic() - began > CONNECT_LIMIT_S:
                     raise
+                time.sleep(RETRY_PAUSE_S)
 
     def _connect(self):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(CONNECT_LIMIT_S)
-        connection.connect(self.path)
         self.socket = connection
+        connection.connect(self.path)
         self._take(18)
         connection.sendall(struct.pack(">IQII", FIXED_NO_ZEROES, OPTION_MAGIC, EXPORT_NAME, 0))
         self._take(10)
@@ -112,6 +124,12 @@ class Load:
             thread.join()
         for client in self.clients:
             client.close()
+
+    def abandon(self):
+        """Ends requests that nobody will answer."""
+        self.stopping.set()
+        for each in self.clients:
+            each.give_up()
 
     @property
     def longest_s(self):
