@@ -11,6 +11,7 @@
 #include <span>
 
 #include "base/assert.h"
+#include "netpath/io/ring_limits.h"
 
 namespace holdfast::daemon {
 
@@ -49,13 +50,27 @@ OrErrno<void> UblkControl::open() noexcept {
         device_ = UniqueFd{::open(kDevicePath, O_RDWR | O_CLOEXEC)};
     }
     if (!device_) return std::unexpected(Errno::last());
-    const int result = io_uring_queue_init(kEntries, &ring_, IORING_SETUP_SQE128);
+    const int result =
+        io_uring_queue_init(kEntries, &ring_, IORING_SETUP_SQE128 | IORING_SETUP_R_DISABLED);
     if (result < 0) return std::unexpected(Errno{-result});
     opened_ = true;
+    return set_up_ring();
+}
+
+/// Before it is enabled, because afterwards it takes nothing but commands.
+OrErrno<void> UblkControl::set_up_ring() noexcept {
     finished_ = UniqueFd{::eventfd(0, EFD_CLOEXEC)};
     if (!finished_) return std::unexpected(Errno::last());
     const int registered = io_uring_register_eventfd(&ring_, finished_.get());
     if (registered < 0) return std::unexpected(Errno{-registered});
+    const int device = device_.get();
+    const int placed = io_uring_register_files(&ring_, &device, 1);
+    if (placed < 0) return std::unexpected(Errno{-placed});
+    constexpr std::array<std::uint8_t, 1> kOperations{IORING_OP_URING_CMD};
+    limited_ = netpath::limit_ring(ring_, {.operations = kOperations, .registrations = {}}) == 0;
+    const int enabled = io_uring_enable_rings(&ring_);
+    if (enabled < 0) return std::unexpected(Errno{-enabled});
+    limited_ = limited_ && netpath::refuses_the_rest(ring_, netpath::RingFiles::Registered);
     return {};
 }
 
@@ -70,7 +85,8 @@ OrErrno<void> UblkControl::begin(std::uint32_t operation,
                                      kEntryBytes};
     std::memset(bytes.data(), 0, bytes.size());
     entry->opcode = IORING_OP_URING_CMD;
-    entry->fd = device_.get();
+    entry->fd = 0;  // The place of the device in the table.
+    entry->flags = IOSQE_FIXED_FILE;
     entry->cmd_op = operation;
     std::memcpy(bytes.subspan(kPayloadAt).data(), &command, sizeof(command));
     const int submitted = io_uring_submit(&ring_);

@@ -25,6 +25,8 @@ public:
     /// Opens /dev/ublk-control; loads the module when it is not there. ENOENT: no driver.
     [[nodiscard]] OrErrno<void> open() noexcept;
     [[nodiscard]] bool is_open() const noexcept { return opened_; }
+    /// The ring takes commands to the driver's device and nothing else.
+    [[nodiscard]] bool is_limited() const noexcept { return limited_; }
     /// Runs a command to its end. Blocks: only before arm(), and in a process that may block.
     [[nodiscard]] OrErrno<void> run(std::uint32_t operation,
                                     const ublk::ControlCommand& command) noexcept;
@@ -37,10 +39,13 @@ public:
     [[nodiscard]] int descriptor() const noexcept { return finished_.get(); }
 
 private:
+    [[nodiscard]] OrErrno<void> set_up_ring() noexcept;
+
     UniqueFd device_;
     UniqueFd finished_;  // A ring cannot wait on another ring, but on this.
     io_uring ring_{};
     bool opened_ = false;
+    bool limited_ = false;
 };
 
 }  // namespace holdfast::daemon

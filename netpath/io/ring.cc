@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/fixed_vector.h"
+#include "netpath/io/ring_limits.h"
 
 namespace holdfast::netpath {
 
@@ -51,20 +52,8 @@ __kernel_timespec timespec_of(Duration wait) noexcept {
     return {.tv_sec = wait.ns() / kNsPerSecond, .tv_nsec = wait.ns() % kNsPerSecond};
 }
 
-using Restrictions = FixedVector<io_uring_restriction, 24>;
-
-void allow(Restrictions& list, std::uint8_t operation) noexcept {
-    io_uring_restriction entry{};
-    entry.opcode = IORING_RESTRICTION_SQE_OP;
-    entry.sqe_op = operation;
-    list.push(entry);
-}
-
-void allow_registering(Restrictions& list, std::uint8_t operation) noexcept {
-    io_uring_restriction entry{};
-    entry.opcode = IORING_RESTRICTION_REGISTER_OP;
-    entry.register_op = operation;
-    list.push(entry);
+RingFiles files_of(const RingOptions& options) noexcept {
+    return options.with_accept ? RingFiles::Any : RingFiles::Registered;
 }
 
 }  // namespace
@@ -118,34 +107,31 @@ OrErrno<void> Ring::register_all(const RingOptions& options,
     grants_.pinned =
         !pieces.empty() && io_uring_register_buffers(&ring_, pieces.span().data(),
                                                      static_cast<unsigned>(pieces.size())) == 0;
-    grants_.restricted = restrict(options) == 0;
+    const bool is_limited = restrict(options) == 0;
     const int enabled = io_uring_enable_rings(&ring_);
     if (enabled < 0) return std::unexpected(Errno{-enabled});
+    grants_.restricted = is_limited && refuses_the_rest(ring_, files_of(options));
     // Possible on an enabled ring only, because the kernel ties it to the submitting task.
     grants_.registered_ring = io_uring_register_ring_fd(&ring_) == 1;
     return {};
 }
 
 int Ring::restrict(const RingOptions& options) noexcept {
-    Restrictions list;
+    FixedVector<std::uint8_t, 16> operations;
     for (const std::uint8_t operation :
          {IORING_OP_CONNECT, IORING_OP_RECV, IORING_OP_RECVMSG, IORING_OP_SEND, IORING_OP_SENDMSG,
           IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL})
-        allow(list, operation);
-    if (options.with_commands) allow(list, IORING_OP_URING_CMD);
+        operations.push(operation);
+    if (options.with_commands) operations.push(IORING_OP_URING_CMD);
     if (options.with_accept) {
-        allow(list, IORING_OP_ACCEPT);
-        allow(list, IORING_OP_CLOSE);
+        operations.push(IORING_OP_ACCEPT);
+        operations.push(IORING_OP_CLOSE);
     }
-    allow_registering(list, IORING_REGISTER_FILES_UPDATE);
-    allow_registering(list, IORING_REGISTER_RING_FDS);
-    allow_registering(list, IORING_UNREGISTER_RING_FDS);
-    io_uring_restriction flags{};
-    flags.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-    flags.sqe_flags = IOSQE_FIXED_FILE;
-    list.push(flags);
-    return io_uring_register_restrictions(&ring_, list.span().data(),
-                                          static_cast<unsigned>(list.size()));
+    constexpr std::array<std::uint8_t, 3> kRegistrations{
+        IORING_REGISTER_FILES_UPDATE, IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS};
+    return limit_ring(ring_, {.operations = operations.span(),
+                              .registrations = kRegistrations,
+                              .files = files_of(options)});
 }
 
 OrErrno<void> Ring::set_file(FileSlot slot, int fd) noexcept {
@@ -236,7 +222,9 @@ void Ring::close(FileSlot slot, Token token) noexcept {
 }
 
 void Ring::cancel(Token target, Token token) noexcept {
-    io_uring_prep_cancel64(&take_entry(token), pack(target), 0);
+    io_uring_sqe& entry = take_entry(token);
+    io_uring_prep_cancel64(&entry, pack(target), 0);
+    use_table(entry);  // It names no file, but a limited ring wants the flag on every entry.
 }
 
 void Ring::command(FileSlot file, std::uint32_t operation, std::span<const std::byte> payload,

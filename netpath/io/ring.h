@@ -48,9 +48,11 @@ struct RingOptions {
 
 /// What this kernel granted. Anything false costs speed or strictness, never correctness.
 struct RingGrants {
-    bool defer_taskrun = false;    ///< Completions run only when we ask: 6.1 and later.
-    bool single_issuer = false;    ///< 6.0 and later.
-    bool restricted = false;       ///< Only the operations of RingOptions are possible.
+    bool defer_taskrun = false;  ///< Completions run only when we ask: 6.1 and later.
+    bool single_issuer = false;  ///< 6.0 and later.
+    /// Only the operations of RingOptions are possible; on registered files alone, too, where there
+    /// is no accept. Tried: the kernel tells it nowhere.
+    bool restricted = false;
     bool registered_ring = false;  ///< Enter without looking the descriptor up.
     bool pinned = false;           ///< Memory given to pin() is registered and cannot migrate.
 };

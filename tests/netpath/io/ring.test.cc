@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <span>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "netpath/io/ring_limits.h"
 
 namespace holdfast::netpath {
 namespace {
@@ -93,6 +95,38 @@ TEST(Ring, UnplannedOperationIsRefused) {
     const auto completed = ring.poll_completed();
     ASSERT_TRUE(completed.has_value());
     EXPECT_EQ(completed->result, -EACCES);
+}
+
+// Goal: with accept, which needs the other form of closing, the ring is limited as well.
+TEST(Ring, IsLimitedWithAcceptToo) {
+    Ring ring;
+    ASSERT_TRUE(ring.open({.with_commands = true, .with_accept = true}, {}).has_value());
+    EXPECT_TRUE(ring.grants().restricted);
+}
+
+// Goal: the judgement on limits tells a limited ring from one that is not, in each point.
+TEST(RingLimits, AreTried) {
+    constexpr std::array<std::uint8_t, 2> kReading{IORING_OP_READ, IORING_OP_NOP};
+    constexpr std::array<std::uint8_t, 1> kEvents{IORING_REGISTER_EVENTFD};
+    const auto read_only = std::span{kReading}.first(1);
+    struct Case {
+        RingLimits limits;
+        bool refuses;
+    };
+    const std::array cases{
+        Case{{.operations = read_only, .registrations = {}}, true},
+        Case{{.operations = kReading, .registrations = {}}, false},
+        Case{{.operations = read_only, .registrations = kEvents}, false},
+        Case{{.operations = read_only, .registrations = {}, .files = RingFiles::Any}, false},
+    };
+    for (const Case& one : cases) {
+        io_uring ring{};
+        ASSERT_EQ(io_uring_queue_init(4, &ring, IORING_SETUP_R_DISABLED), 0);
+        ASSERT_EQ(limit_ring(ring, one.limits), 0);
+        ASSERT_EQ(io_uring_enable_rings(&ring), 0);
+        EXPECT_EQ(refuses_the_rest(ring, RingFiles::Registered), one.refuses);
+        io_uring_queue_exit(&ring);
+    }
 }
 
 // Goal: more operations than planned is our bug, and stops.
