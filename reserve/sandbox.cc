@@ -11,6 +11,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "base/assert.h"
 #include "base/fixed_vector.h"
@@ -22,24 +23,24 @@ namespace holdfast::reserve {
 namespace {
 
 // Sockets, commands, devices and timers are all driven through the ring, so very little is left.
+// Nothing handles a signal, so that there is no rt_sigreturn; nothing is let go of, so no close.
 constexpr std::array kAllowed = {
     AllowedCall{__NR_io_uring_enter, "io_uring_enter", "the one place where an armed loop sleeps"},
     AllowedCall{__NR_getrandom, "getrandom", "CHAP challenges of a new connection"},
     AllowedCall{__NR_clock_gettime, "clock_gettime", "machines whose clock has no vDSO path"},
     AllowedCall{__NR_shutdown, "shutdown",
                 "FIN after a logout; io_uring's own needs a worker thread"},
-    AllowedCall{__NR_sendmsg, "sendmsg", "telling control that attaching failed after all"},
-    AllowedCall{__NR_write, "write", "the last line of an assert or of the fuse"},
-    AllowedCall{__NR_pread64, "pread64", "reading the filter's state back"},
-    AllowedCall{__NR_close, "close", "letting go of what exists"},
+    AllowedCall{__NR_write, "write", "the last line of an assert or of the fuse",
+                CallLimit::StandardError},
+    AllowedCall{__NR_pread64, "pread64", "reading the filter's state back", CallLimit::StatusFile},
     AllowedCall{__NR_restart_syscall, "restart_syscall", "the kernel's own, after SIGSTOP"},
-    AllowedCall{__NR_rt_sigreturn, "rt_sigreturn", "coming back from a signal handler"},
     AllowedCall{__NR_rt_sigprocmask, "rt_sigprocmask", "abort()"},
     AllowedCall{__NR_getpid, "getpid", "abort(), and naming ourselves in messages"},
     AllowedCall{__NR_gettid, "gettid", "abort(), and the line of the fuse"},
     AllowedCall{__NR_tgkill, "tgkill", "abort()", CallLimit::OwnProcess},
     AllowedCall{__NR_exit_group, "exit_group", "the end"},
 };
+static_assert(kAllowed.size() <= kCallsMax);
 
 using Filter = std::unique_ptr<void, decltype(&seccomp_release)>;
 
@@ -49,13 +50,22 @@ std::unexpected<Errno> refusal(int answer) noexcept {
     return std::unexpected(Errno{-answer});
 }
 
-int add(scmp_filter_ctx filter, const AllowedCall& call) noexcept {
-    if (call.limit == CallLimit::None) {
-        return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 0, nullptr);
+/// What the first argument must be; empty: anything.
+std::optional<scmp_datum_t> wanted_argument(CallLimit limit, int status_fd) noexcept {
+    switch (limit) {
+    case CallLimit::None: return {};
+    case CallLimit::OwnProcess: return static_cast<scmp_datum_t>(::getpid());
+    case CallLimit::StandardError: return scmp_datum_t{STDERR_FILENO};
+    case CallLimit::StatusFile: return static_cast<scmp_datum_t>(status_fd);
     }
-    const auto pid = static_cast<scmp_datum_t>(::getpid());
-    const scmp_arg_cmp own{.arg = 0, .op = SCMP_CMP_EQ, .datum_a = pid, .datum_b = 0};
-    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 1, &own);
+    return {};
+}
+
+int add(scmp_filter_ctx filter, const AllowedCall& call, int status_fd) noexcept {
+    const auto wanted = wanted_argument(call.limit, status_fd);
+    if (!wanted) return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 0, nullptr);
+    const scmp_arg_cmp first{.arg = 0, .op = SCMP_CMP_EQ, .datum_a = *wanted, .datum_b = 0};
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 1, &first);
 }
 
 using Program = FixedVector<sock_filter, 512>;
@@ -74,11 +84,12 @@ OrErrno<Program> read_program(int fd) noexcept {
 
 // Uses the heap, and has given everything back when it returns: libseccomp's own way to load frees
 // only afterwards, which is a call of the heap inside the sandbox.
-OrErrno<Program> build_program() noexcept {
+OrErrno<Program> build_program(int status_fd) noexcept {
     const Filter filter{seccomp_init(SCMP_ACT_KILL_PROCESS), &seccomp_release};
     if (!filter) return std::unexpected(Errno{ENOMEM});
     for (const AllowedCall& call : kAllowed) {
-        if (const int answer = add(filter.get(), call); answer < 0) return refusal(answer);
+        if (const int answer = add(filter.get(), call, status_fd); answer < 0)
+            return refusal(answer);
     }
     const UniqueFd file{::memfd_create("holdfast-filter", MFD_CLOEXEC)};
     if (!file) return std::unexpected(Errno::last());
@@ -126,7 +137,7 @@ OrErrno<Sandbox> Sandbox::build() noexcept {
     Sandbox made;
     made.status_ = UniqueFd{::open("/proc/self/status", O_RDONLY | O_CLOEXEC)};
     if (!made.status_) return std::unexpected(Errno::last());
-    const auto program = build_program();
+    const auto program = build_program(made.status_.get());
     if (!program) return std::unexpected(program.error());
     made.program_ = *program;
     return made;
@@ -135,8 +146,7 @@ OrErrno<Sandbox> Sandbox::build() noexcept {
 OrErrno<Protection> Sandbox::enter() noexcept {
     HF_ASSERT(status_ && !program_.empty());
     if (const auto loaded = load(program_); !loaded) return std::unexpected(loaded.error());
-    const int mode = seccomp_mode(status_.get());
-    status_.reset();
+    const int mode = seccomp_mode(status_.release());
     return protection("system call filter", "Seccomp: 2", mode == 2 ? "Seccomp: 2" : "not on",
                       mode == 2, "the kernel needs CONFIG_SECCOMP_FILTER");
 }

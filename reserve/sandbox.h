@@ -2,12 +2,15 @@
 /// process: so that "armed means fixed" also holds against the kernel (no mmap, brk, mremap,
 /// mprotect), and a captured process can open, connect and execute nothing new.
 ///
-/// seccomp does not see what io_uring does for us: the ring must be restricted too
-/// (IORING_REGISTER_RESTRICTIONS).
+/// seccomp does not see what io_uring does for us: the rings are limited, too
+/// (netpath/io/ring_limits.h).
+///
+/// Limit: kCallsMax calls.
 #pragma once
 
 #include <linux/filter.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -22,8 +25,13 @@ namespace holdfast::reserve {
 /// What a call may do beyond its name.
 enum class CallLimit : std::uint8_t {
     None,
-    OwnProcess,  ///< Its first argument must be our process id.
+    OwnProcess,     ///< Its first argument must be our process id.
+    StandardError,  ///< Its first argument must be descriptor 2.
+    StatusFile,     ///< Its first argument must be the descriptor of /proc/self/status.
 };
+
+/// More are not needed, so a longer table is a mistake.
+inline constexpr std::size_t kCallsMax = 12;
 
 struct AllowedCall {
     int number;  ///< __NR_*.
@@ -48,7 +56,7 @@ public:
 private:
     // Room for several times the present table.
     FixedVector<sock_filter, 512> program_;
-    UniqueFd status_;  // /proc/self/status, because the filter has no open.
+    UniqueFd status_;  // /proc/self/status, because the filter has no open; nor close.
 };
 
 /// Loads the filter into every thread of the process, for ever, and reads back that it is on.

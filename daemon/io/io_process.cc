@@ -86,6 +86,7 @@ private:
     void say_setting(IoEvent event, const reserve::SettingState& setting) noexcept;
     void serve() noexcept;
     void leave() noexcept;
+    void finish_telling() noexcept;
 
     [[nodiscard]] bool stands_by() const noexcept { return inheritance_.order.get() >= 0; }
     [[nodiscard]] bool takes_over() const noexcept { return stands_by() || inheritance_.succeeds; }
@@ -99,6 +100,7 @@ private:
     [[nodiscard]] StatusFacts first_facts() const noexcept;
     [[nodiscard]] ControlMessage message(MessageKind kind) const noexcept;
     [[nodiscard]] reserve::Protection kernel_reserve_row() const noexcept;
+    [[nodiscard]] reserve::Protection ring_row() noexcept;
     void publish_rows() noexcept;
     /// Always false.
     bool fail(FailReason reason, std::uint64_t code) noexcept;
@@ -162,7 +164,8 @@ bool IoProcess::fail(FailReason reason, std::uint64_t code) noexcept {
     told.reason = reason;
     told.code = code;
     told.notice = loop_->last_notice();
-    static_cast<void>(send_message(inheritance_.command.get(), bytes_of(told)));
+    loop_->tell(told);
+    finish_telling();
     return false;
 }
 
@@ -346,6 +349,17 @@ reserve::Protection IoProcess::kernel_reserve_row() const noexcept {
                                "vm.min_free_kbytes cannot be raised; run holdfastd as root");
 }
 
+reserve::Protection IoProcess::ring_row() noexcept {
+    const bool is_limited = driver_.ring().grants().restricted;
+    const bool is_control_limited = !ublk_control_.is_open() || ublk_control_.is_limited();
+    return reserve::protection("ring limits", "refuse the rest",
+                               is_limited && is_control_limited ? "refuse the rest"
+                               : is_limited                     ? "not on the control ring"
+                                                                : "not on the ring",
+                               is_limited && is_control_limited,
+                               "io_uring takes no restrictions; needs Linux 5.10");
+}
+
 void IoProcess::publish_rows() noexcept {
     StatusFacts& facts = loop_->facts();
     for (const reserve::Protection& row : rows_) {
@@ -392,6 +406,7 @@ bool IoProcess::arm() noexcept {
     loop_->enter(IoPhase::Locking);
     if (!stands_by()) protect();
     // Not before the queue is mapped: what is mapped now is locked, and that needs a right.
+    rows_.push(ring_row());
     rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
     enter_sandbox();
     facts.locked_bytes = locked_bytes_;
@@ -453,6 +468,11 @@ void IoProcess::leave() noexcept {
     loop_->say(LogLevel::Note, IoEvent::Detached);
     loop_->enter(IoPhase::Ended);
     loop_->tell(message(MessageKind::Detached));
+    finish_telling();
+}
+
+/// Through the ring, because the filter has no other way. Nobody to tell: the exit code says it.
+void IoProcess::finish_telling() noexcept {
     for (int turns = 0; !loop_->has_told() && turns < 4; ++turns) loop_->turn();
 }
 
