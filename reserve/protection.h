@@ -15,6 +15,7 @@ struct Protection {
     FixedString<31> found;
     FixedString<95> advice;  ///< What an operator can do. Empty when it holds.
     bool holds = false;
+    bool lowers_tier = true;  ///< When it does not hold. False: it is no part of the promise.
 };
 
 /// Enough for every row that one process can have.
@@ -30,6 +31,15 @@ using Protections = FixedVector<Protection, 24>;
     row.found.assign_cut(found);
     if (!holds) row.advice.assign_cut(advice);
     row.holds = holds;
+    return row;
+}
+
+/// A layer of the sandbox without which the promise still stands.
+[[nodiscard]] inline Protection layer(std::string_view name, std::string_view wanted,
+                                      std::string_view found, bool holds,
+                                      std::string_view advice) noexcept {
+    Protection row = protection(name, wanted, found, holds, advice);
+    row.lowers_tier = false;
     return row;
 }
 

@@ -22,6 +22,7 @@
 #include "daemon/shared/control_message.h"
 #include "daemon/shared/shared_area.h"
 #include "reserve/arena.h"
+#include "reserve/confinement.h"
 #include "reserve/fuse.h"
 #include "reserve/heap.h"
 #include "reserve/kernel_file.h"
@@ -374,7 +375,7 @@ void IoProcess::publish_rows() noexcept {
     }
 }
 
-/// All protections but the last two: rights, and the filter, which is built here and put on in
+/// All protections but those of arm(): the last is the filter, which is built here and put on in
 /// arm().
 void IoProcess::protect() noexcept {
     const auto sparse = reserve::heap::sparse_ranges();
@@ -384,6 +385,8 @@ void IoProcess::protect() noexcept {
     locked_bytes_ = reserve::read_kernel_field("/proc/self/status", "VmLck").value_or(0) * 1024;
     // A refusal shows when it is to be entered.
     if (auto built = reserve::Sandbox::build(); built) sandbox_.emplace(*std::move(built));
+    // Last, because everything above reads /proc.
+    rows_.push(reserve::leave_mounts());
 }
 
 void IoProcess::enter_sandbox() noexcept {
@@ -407,6 +410,7 @@ bool IoProcess::arm() noexcept {
     if (!stands_by()) protect();
     // Not before the queue is mapped: what is mapped now is locked, and that needs a right.
     rows_.push(ring_row());
+    rows_.push(reserve::enter_landlock());
     rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
     enter_sandbox();
     facts.locked_bytes = locked_bytes_;

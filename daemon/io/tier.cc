@@ -21,7 +21,7 @@ TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported) no
         add(verdict, "the export is NBD, whose kernel client allocates memory");
     }
     for (const reserve::Protection& row : rows) {
-        if (row.holds) continue;
+        if (row.holds || !row.lowers_tier) continue;
         verdict.tier = PromiseTier::C;
         if (row.advice.empty())
             add(verdict, row.name.view(), " does not hold");

@@ -40,14 +40,20 @@ void sleep_ms(long count) noexcept {
     ::nanosleep(&pause, nullptr);
 }
 
-/// udev may be slow to make the node.
-UniqueFd open_patiently(const PathText& path) noexcept {
-    constexpr int kTriesMax = 100;
+UniqueFd open_device(const PathText& path) noexcept {
     std::array<char, 40> text{};
     std::memcpy(text.data(), path.view().data(), path.size());
+    return UniqueFd{::open(text.data(), O_RDWR | O_CLOEXEC)};
+}
+
+/// udev may be slow to make the node. Whoever stood by has /dev as its root by now.
+UniqueFd open_queue_device(std::int32_t id) noexcept {
+    constexpr int kTriesMax = 100;
     for (int i = 0; i < kTriesMax; ++i) {
-        UniqueFd fd{::open(text.data(), O_RDWR | O_CLOEXEC)};
-        if (fd || (errno != ENOENT && errno != EBUSY)) return fd;
+        for (const std::string_view prefix : {"/dev/ublkc", "/ublkc"}) {
+            UniqueFd fd = open_device(device_path(prefix, id));
+            if (fd || (errno != ENOENT && errno != EBUSY)) return fd;
+        }
         sleep_ms(20);
     }
     return {};
@@ -192,7 +198,7 @@ void UblkExport::on_turn_end(Instant now) noexcept {
 }
 
 OrErrno<void> UblkExport::open_queue() noexcept {
-    queue_device_ = open_patiently(device_path("/dev/ublkc", id_));
+    queue_device_ = open_queue_device(id_);
     if (!queue_device_) return std::unexpected(Errno::last());
     void* const mapping = ::mmap(nullptr, descriptor_bytes(options_.depth), PROT_READ,
                                  MAP_SHARED | MAP_POPULATE, queue_device_.get(), 0);

@@ -28,5 +28,12 @@ TEST(Tier, OneMissingProtectionLowersIt) {
     EXPECT_EQ(verdict.reasons[0].view(), "advice two");
 }
 
+// Goal: a layer of the sandbox that this kernel lacks costs no tier.
+TEST(Tier, AMissingLayerDoesNotLowerIt) {
+    reserve::Protections all = rows(true);
+    all.push(reserve::layer("three", "3", "0", false, "advice three"));
+    EXPECT_EQ(judge_tier(all, ExportKind::Ublk).tier, PromiseTier::B);
+}
+
 }  // namespace
 }  // namespace holdfast::daemon
