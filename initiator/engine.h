@@ -6,7 +6,7 @@
 /// the caller polls for orders, completions and notices until they come back empty.
 ///
 /// One turn of the caller's loop:
-///   1. report facts: rx_filled, tx_sent, transport_up, transport_lost, submit;
+///   1. report facts: tx_sent, tx_released, rx_filled, transport_up, transport_lost, submit;
 ///   2. wake(now, late), always after the input of this turn was reported (invariant 8: input that
 ///      waited in our own queue counts as life, before any time-out is judged);
 ///   3. poll_order, poll_completion, poll_notice until empty;
@@ -14,11 +14,13 @@
 ///   5. sleep until next_wake() or input.
 ///
 /// Borrowing: spans from rx_spaces and tx_spans stay valid, and the request buffers behind them
-/// stay owned by the engine, until rx_filled / tx_sent, or until transport_lost. The caller reports
-/// transport_lost only after the kernel holds no reference to any of them, and exactly once for
-/// each Connect: on its own when the connection fails, or as the answer to Close or Reset, not
-/// both. Between Close or Reset and transport_lost nothing is to be sent or received; what a
-/// pending receive still brings is ignored.
+/// stay owned by the engine, until rx_filled / tx_released, or until transport_lost. tx_sent only
+/// says that the transport has taken bytes; it may read them again, to send them again or because
+/// the hardware has not read them yet, until it reports tx_released. A transport that copies
+/// reports both at once. The caller reports transport_lost only after the kernel holds no reference
+/// to any of them, and exactly once for each Connect: on its own when the connection fails, or as
+/// the answer to Close or Reset, not both. Between Close or Reset and transport_lost nothing is to
+/// be sent or received; what a pending receive still brings is ignored.
 ///
 /// Thread: one; an engine belongs to the thread that made it.
 #pragma once
@@ -48,6 +50,8 @@ using ConnIndex = Strong<struct ConnIndexTag, std::uint8_t>;
 /// The counts that size an engine's memory. Fixed for its life.
 struct EngineLimits {
     static constexpr std::uint8_t kConnectionsMax = 8;
+    static constexpr std::uint32_t kTransmitPiecesMin = 64;
+    static constexpr std::uint32_t kTransmitPiecesMax = 4096;
 
     std::uint16_t depth = 32;  ///< Requests at once; 1..256.
     std::uint32_t request_bytes_max =
@@ -55,6 +59,10 @@ struct EngineLimits {
     std::uint8_t connections = 1;  ///< 1..kConnectionsMax.
     std::uint32_t stage_bytes =
         64 * 1024;  ///< Receive stage per connection, for headers and short data.
+    /// Pieces of PDUs, three for each at most, that wait for the transport of one connection or are
+    /// held by it. A transport that holds them until they are acknowledged needs a bandwidth-delay
+    /// product of them.
+    std::uint32_t transmit_pieces = kTransmitPiecesMin;
 };
 
 /// What the engine wants done outside.
@@ -172,6 +180,10 @@ public:
         ConnIndex conn, Instant now, std::span<std::span<const std::byte>> out) noexcept;
     /// The first `bytes` of what tx_spans gave were taken by the transport. Less than all is legal.
     void tx_sent(ConnIndex conn, Instant now, std::size_t bytes) noexcept;
+    /// The transport will not read the oldest `bytes` of what it has taken any more: their loans
+    /// are over. Report it in front of input that came with it, for an answer ends a request, and
+    /// a request with a loan ends only then.
+    void tx_released(ConnIndex conn, std::size_t bytes) noexcept;
 
     /// Never blocks and never needs memory. Requests are accepted in every phase after DeviceReady;
     /// without a session they wait by the profile.

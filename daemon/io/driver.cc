@@ -285,7 +285,10 @@ void Driver::report(ConnIndex conn, const SocketReport& report, Instant now) noe
     case SocketFact::None: return;
     case SocketFact::Up: return engine_->transport_up(conn, now, draw_random());
     case SocketFact::Received: return engine_->rx_filled(conn, now, report.bytes);
-    case SocketFact::Sent: return engine_->tx_sent(conn, now, report.bytes);
+    case SocketFact::Sent:
+        engine_->tx_sent(conn, now, report.bytes);
+        // The kernel has copied what it took.
+        return engine_->tx_released(conn, report.bytes);
     case SocketFact::Lost:
         // A Reset may have been ordered for a connection that has gone by itself meanwhile.
         if (std::exchange(owes_lost_[conn.raw()], false)) engine_->transport_lost(conn, now);

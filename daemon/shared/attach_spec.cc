@@ -145,6 +145,9 @@ std::expected<void, SpecError> check_limits(const AttachSpec& spec) noexcept {
         return std::unexpected{RequestBytes};
     if (!is_between(limits.connections, 1, AttachSpec::kConnectionsMax))
         return std::unexpected{Connections};
+    if (!is_between(limits.transmit_pieces, initiator::EngineLimits::kTransmitPiecesMin,
+                    initiator::EngineLimits::kTransmitPiecesMax))
+        return std::unexpected(SpecError::Damaged);
     if (!is_between(limits.stage_bytes, kPageBytes, kStageBytesMax))
         return std::unexpected{StageBytes};
     if (std::uint64_t{limits.depth} * limits.request_bytes_max > AttachSpec::kDataBytesMax)

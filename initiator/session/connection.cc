@@ -7,6 +7,7 @@ namespace holdfast::initiator {
 void Connection::add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept {
     plan.add_objects<Connection>("connections", limits.connections, "state of one connection");
     OutQueue::add_to_plan(plan, limits.depth, limits.connections);
+    TransmitRing::add_to_plan(plan, limits);
     plan.add({.name = "receive stage",
               .count = limits.connections,
               .each = ByteCount{limits.stage_bytes},
@@ -27,7 +28,8 @@ Connection::Connection(reserve::Region& region, const EngineLimits& limits,
       out_queue(region, limits.depth),
       control(region.carve_bytes(kControlBytes, alignof(std::max_align_t))),
       login_text(region.carve_bytes(kLoginDataBytesMax, alignof(std::max_align_t))),
-      framer(region.carve_bytes(limits.stage_bytes, alignof(std::max_align_t))) {}
+      framer(region.carve_bytes(limits.stage_bytes, alignof(std::max_align_t))),
+      ring(region, limits) {}
 
 void Connection::restart() noexcept {
     HF_ASSERT(ring.empty() && out_queue.empty());

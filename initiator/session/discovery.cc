@@ -31,7 +31,8 @@ public:
         : config_(with_part_length(config)),
           part_(region.carve_bytes(kPartBytes, alignof(std::max_align_t))),
           login_text_(region.carve_bytes(kLoginDataBytesMax, alignof(std::max_align_t))),
-          framer_(region.carve_bytes(kStageBytes, alignof(std::max_align_t))) {
+          framer_(region.carve_bytes(kStageBytes, alignof(std::max_align_t))),
+          ring_(region, EngineLimits{}) {
         HF_ASSERT(!config.portals.empty());
     }
     DiscoverySession(const DiscoverySession&) = delete;
@@ -260,6 +261,7 @@ void DiscoverySession::gather() noexcept {
 
 void Discovery::add_to_plan(reserve::MemoryPlan& plan) noexcept {
     plan.add_objects<DiscoverySession>("discovery session", 1, "state of one discovery");
+    TransmitRing::add_to_plan(plan, EngineLimits{});
     plan.add({.name = "text answer",
               .count = 1,
               .each = ByteCount{kPartBytes},
@@ -352,6 +354,7 @@ std::span<std::span<const std::byte>> Discovery::tx_spans(
 void Discovery::tx_sent(std::size_t bytes) noexcept {
     if (!session_.has_transport()) return;
     session_.ring_.sent(bytes);
+    session_.ring_.released(bytes);  // Discovery has a transport that copies.
     std::uint16_t owner = TransmitRing::kNobody;
     const auto released = session_.ring_.release(owner);
     HF_ASSERT(released == TransmitRing::Release::Done);  // Nobody lends anything here.

@@ -6,7 +6,7 @@
 namespace holdfast::initiator {
 
 static_assert(Engine::kRxSpansMax >= Framer::kSpansMax);
-static_assert(Engine::kTxSpansMax == TransmitRing::kPiecesMax);
+static_assert(Engine::kTxSpansMax >= TransmitRing::kPiecesOfPdu);
 
 void Engine::add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept {
     Session::add_to_plan(plan, limits);
@@ -75,6 +75,10 @@ std::span<std::span<const std::byte>> Engine::tx_spans(
 void Engine::tx_sent(ConnIndex conn, Instant now, std::size_t bytes) noexcept {
     const Recording recording{*this, now};
     session_.tx_sent(session_.connection(conn), now, bytes);
+}
+
+void Engine::tx_released(ConnIndex conn, std::size_t bytes) noexcept {
+    session_.tx_released(session_.connection(conn), bytes);
 }
 
 Submitted Engine::submit(Instant now, const Request& request) noexcept {

@@ -148,6 +148,7 @@ void Session::transport_lost(Connection& conn, Instant now) noexcept {
 void Session::return_loans(Connection& conn) noexcept {
     conn.receiving.reset();
     conn.ring.sent(conn.ring.waiting_bytes());
+    conn.ring.released(conn.ring.held_bytes());
     std::uint16_t owner = TransmitRing::kNobody;
     while (conn.ring.release(owner) == TransmitRing::Release::Owner) return_loan(owner);
 }

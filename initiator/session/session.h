@@ -73,6 +73,7 @@ public:
     [[nodiscard]] std::span<std::span<const std::byte>> tx_spans(
         Connection& conn, Instant now, std::span<std::span<const std::byte>> out) noexcept;
     void tx_sent(Connection& conn, Instant now, std::size_t bytes) noexcept;
+    void tx_released(Connection& conn, std::size_t bytes) noexcept;
     [[nodiscard]] Submitted submit(Instant now, const Request& request) noexcept;
     [[nodiscard]] std::optional<Completion> poll_completion() noexcept;
     [[nodiscard]] std::optional<Order> poll_order() noexcept;

@@ -35,7 +35,7 @@ std::span<std::span<const std::byte>> Session::tx_spans(
     Connection& conn, Instant now, std::span<std::span<const std::byte>> out) noexcept {
     if (!conn.has_transport()) return {};
     gather(conn, now);
-    if (!conn.ring.empty()) conn.lent_at = earlier(conn.lent_at, now);
+    if (conn.ring.waiting_bytes() > 0) conn.lent_at = earlier(conn.lent_at, now);
     return conn.ring.spans(out);
 }
 
@@ -48,6 +48,11 @@ void Session::tx_sent(Connection& conn, Instant now, std::size_t bytes) noexcept
         grant(now, now - conn.lent_at);
         conn.lent_at = Instant::never();
     }
+}
+
+void Session::tx_released(Connection& conn, std::size_t bytes) noexcept {
+    if (!conn.has_transport()) return;  // As above.
+    conn.ring.released(bytes);
     std::uint16_t owner = TransmitRing::kNobody;
     while (conn.ring.release(owner) == TransmitRing::Release::Owner) return_loan(owner);
 }

@@ -2,9 +2,34 @@
 
 #include <algorithm>
 
-#include "base/assert.h"
-
 namespace holdfast::initiator {
+
+namespace {
+
+ByteCount rounded_up(std::size_t bytes) noexcept {
+    const std::size_t units = (bytes + reserve::kCarveUnitBytes - 1) / reserve::kCarveUnitBytes;
+    return ByteCount{units * reserve::kCarveUnitBytes};
+}
+
+}  // namespace
+
+void TransmitRing::add_to_plan(reserve::MemoryPlan& plan, const EngineLimits& limits) noexcept {
+    plan.add({.name = "transmit pieces",
+              .count = limits.connections,
+              .each = rounded_up(limits.transmit_pieces * sizeof(Piece)),
+              .reason = "what the transport may hold of a connection at once"});
+    plan.add({.name = "transmit headers",
+              .count = limits.connections,
+              .each = rounded_up(limits.transmit_pieces * sizeof(Cell)),
+              .reason = "header, padding and digests of each PDU that it holds"});
+}
+
+TransmitRing::TransmitRing(reserve::Region& region, const EngineLimits& limits) noexcept
+    : pieces_(region.carve<Piece>(limits.transmit_pieces)),
+      cells_(region.carve<Cell>(limits.transmit_pieces)) {
+    HF_ASSERT(limits.transmit_pieces >= EngineLimits::kTransmitPiecesMin);
+    HF_ASSERT(limits.transmit_pieces <= EngineLimits::kTransmitPiecesMax);
+}
 
 BhsOut TransmitRing::next_header() noexcept {
     HF_ASSERT(has_room());
@@ -12,8 +37,9 @@ BhsOut TransmitRing::next_header() noexcept {
 }
 
 void TransmitRing::push_piece(std::span<const std::byte> bytes, std::uint16_t owner) noexcept {
-    HF_ASSERT(!bytes.empty());
-    pieces_.push({bytes, owner});
+    HF_ASSERT(!bytes.empty() && size_ < pieces_.size());
+    pieces_[(head_ + size_) % pieces_.size()] = {bytes, owner};
+    ++size_;
     waiting_bytes_ += bytes.size();
 }
 
@@ -43,37 +69,55 @@ void TransmitRing::push(DigestsInUse digests, std::span<const std::byte> data,
 }
 
 std::span<std::span<const std::byte>> TransmitRing::spans(
-    std::span<std::span<const std::byte>> out) noexcept {
-    const std::size_t count = std::min(out.size(), pieces_.size());
-    for (std::size_t i = 0; i < count; ++i) out[i] = pieces_.at(i).bytes;
+    std::span<std::span<const std::byte>> out) const noexcept {
+    const std::size_t count = std::min(out.size(), size_ - taken_pieces_);
+    std::size_t skipped = taken_bytes_;
+    for (std::size_t i = 0; i < count; ++i) {
+        out[i] = at(taken_pieces_ + i).bytes.subspan(skipped);
+        skipped = 0;
+    }
     return out.first(count);
 }
 
 void TransmitRing::sent(std::size_t bytes) noexcept {
-    HF_ASSERT(sent_bytes_ == 0 && bytes <= waiting_bytes_);
-    sent_bytes_ = bytes;
+    HF_ASSERT(bytes <= waiting_bytes_);
     waiting_bytes_ -= bytes;
+    held_bytes_ += bytes;
+    taken_bytes_ += bytes;
+    while (taken_pieces_ < size_ && taken_bytes_ >= at(taken_pieces_).bytes.size())
+        taken_bytes_ -= at(taken_pieces_++).bytes.size();
+    HF_ASSERT(taken_pieces_ < size_ || taken_bytes_ == 0);
+}
+
+void TransmitRing::released(std::size_t bytes) noexcept {
+    HF_ASSERT(releasing_bytes_ == 0 && bytes <= held_bytes_);
+    releasing_bytes_ = bytes;
+    held_bytes_ -= bytes;
 }
 
 TransmitRing::Release TransmitRing::release(std::uint16_t& owner) noexcept {
-    while (sent_bytes_ > 0) {
-        Piece& piece = pieces_.front();
-        if (sent_bytes_ < piece.bytes.size()) {
-            piece.bytes = piece.bytes.subspan(sent_bytes_);
-            sent_bytes_ = 0;
+    while (releasing_bytes_ > 0) {
+        const std::size_t rest = at(0).bytes.size() - released_bytes_;
+        if (releasing_bytes_ < rest) {
+            released_bytes_ += releasing_bytes_;
+            releasing_bytes_ = 0;
             break;
         }
-        sent_bytes_ -= piece.bytes.size();
-        owner = pieces_.pop().owner;
+        HF_ASSERT(taken_pieces_ > 0);
+        releasing_bytes_ -= rest;
+        released_bytes_ = 0;
+        owner = at(0).owner;
+        head_ = (head_ + 1) % pieces_.size();
+        --size_;
+        --taken_pieces_;
         if (owner != kNobody) return Release::Owner;
     }
     return Release::Done;
 }
 
 void TransmitRing::clear() noexcept {
-    pieces_.clear();
-    waiting_bytes_ = 0;
-    sent_bytes_ = 0;
+    head_ = size_ = taken_pieces_ = taken_bytes_ = released_bytes_ = 0;
+    waiting_bytes_ = held_bytes_ = releasing_bytes_ = 0;
 }
 
 }  // namespace holdfast::initiator

@@ -146,6 +146,7 @@ void Target::take() {
         }
         decoder_.add(taken);
         engine_->tx_sent(kConn, now_, taken.size());
+        engine_->tx_released(kConn, taken.size());
     }
     while (const auto pdu = decoder_.next()) {
         const bool is_numbered = !pdu->is_immediate() && pdu->opcode() != sim::kDataOut;

@@ -29,6 +29,7 @@ void World::open_link(ConnIndex index) {
     if (place) return fail("Connect while a connection is open");
     Link& link = place.emplace();
     link.index = index;
+    if (random_.one_in(2)) link.holds_for = 1 + static_cast<Micros>(random_.below(2000));
     const bool has_faults = faults_on_ && !is_calm_;
     const bool is_refused = restart_done_at_ != kNever || (has_faults && random_.one_in(12));
     if (has_faults && random_.one_in(30)) {
@@ -62,6 +63,7 @@ void World::take_tx(Link& link) {
     for (const auto span : link.tx_lent) total += span.size();
     std::size_t most = random_.one_in(3) ? 1 + random_.below(total) : total;
     Bytes taken;
+    Held held{.spans = {}, .sent = {}, .until = now_ + link.holds_for};
     for (const auto span : link.tx_lent) {
         const std::size_t part = std::min(span.size(), most);
         const auto bytes = span.first(part);
@@ -69,9 +71,11 @@ void World::take_tx(Link& link) {
         taken.resize(at + part);
         std::memcpy(std::span{taken}.subspan(at).data(), bytes.data(), part);
         most -= part;
+        if (part > 0) held.spans.push_back(bytes);
     }
     link.tx_lent.clear();
     const std::size_t count = taken.size();
+    held.sent = taken;
     for (const std::uint8_t byte : taken) mix(byte);
     if (!link.has_gap && !link.is_dead_for_target) {
         if (count >= link.cut_after) {
@@ -85,6 +89,25 @@ void World::take_tx(Link& link) {
     if (link.is_leaving) return;  // The engine has said goodbye: too late to tell.
     const EngineScope scope;
     engine_->tx_sent(link.index, Instant::from_ns(now_ * 1000), count);
+    const ForeignScope pause;
+    link.held.push_back(std::move(held));
+}
+
+void World::release_tx(Link& link) {
+    while (!link.held.empty() && link.held.front().until <= now_) {
+        const Held held = std::move(link.held.front());
+        link.held.pop_front();
+        std::size_t at = 0;
+        for (const auto span : held.spans) {
+            const auto sent = std::as_bytes(std::span{held.sent}).subspan(at, span.size());
+            if (!std::ranges::equal(span, sent))
+                return fail("bytes changed that the transport might have sent again");
+            at += span.size();
+        }
+        if (link.is_leaving) continue;
+        const EngineScope scope;
+        engine_->tx_released(link.index, at);
+    }
 }
 
 void World::fill_rx(Link& link) {
@@ -178,6 +201,7 @@ void World::move_link(Link& link) {
         engine_->transport_up(link.index, Instant::from_ns(now_ * 1000), fresh);
     }
     take_tx(link);
+    release_tx(link);
     deliver_to_target(link);
     deliver_to_us(link);
     fill_rx(link);
@@ -223,6 +247,7 @@ Micros World::next_event_of(const Link& link) const {
     Micros next = std::min({link.up_at, link.fails_at, link.gone_at});
     const Micros clogged_tx = link.is_tight && !link.is_leaving ? link.clog_to_target_until : 0;
     if (!link.tx_lent.empty()) next = std::min(next, std::max(link.tx_at, clogged_tx));
+    if (!link.held.empty()) next = std::min(next, link.held.front().until);
     if (!link.rx_lent.empty() && !link.arrived.empty()) next = std::min(next, link.rx_at);
     return std::min(next, next_delivery_of(link));
 }

@@ -65,6 +65,12 @@ struct Chunk {
     Micros at = 0;
 };
 /// One transport connection, from Connect to transport_lost.
+/// Bytes that the transport has taken and may send again: they must not change meanwhile.
+struct Held {
+    std::vector<std::span<const std::byte>> spans;
+    Bytes sent;
+    Micros until = 0;
+};
 struct Link {
     initiator::ConnIndex index{};
     int conn = 0;  ///< At the target; 0: it never got there.
@@ -85,6 +91,8 @@ struct Link {
     bool is_tight = false;  ///< Clogged, the path takes nothing from us either.
     // What the engine has lent, and when the transport gets to it.
     std::vector<std::span<const std::byte>> tx_lent;
+    std::deque<Held> held;  ///< Taken, and not yet released.
+    Micros holds_for = 0;   ///< As a transport that waits for acknowledgements; 0: it copies.
     std::vector<std::span<std::byte>> rx_lent;
     Micros tx_at = kNever;
     Micros rx_at = kNever;
@@ -137,6 +145,7 @@ private:
     void deliver_to_target(Link& link);
     void deliver_to_us(Link& link);
     void take_tx(Link& link);
+    void release_tx(Link& link);
     void fill_rx(Link& link);
     void end_link(Link& link);
     void drop_link(Link& link);

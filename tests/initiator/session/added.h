@@ -99,6 +99,7 @@ private:
             }
             decoder_.add(taken);
             peer_.engine().tx_sent(conn_, peer_.now(), taken.size());
+            peer_.engine().tx_released(conn_, taken.size());
         }
     }
 

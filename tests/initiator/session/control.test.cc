@@ -260,6 +260,7 @@ TEST(Nop, AHostThatSendsLateIsNotADeadTarget) {
     ASSERT_EQ(spans.size(), 1U);
     const Duration pause = Duration::from_s(5);
     peer.engine().tx_sent(ConnIndex{0}, peer.now() + pause, spans[0].size());
+    peer.engine().tx_released(ConnIndex{0}, spans[0].size());
     peer.advance(pause);
     EXPECT_FALSE(peer.was_noticed(NoticeKind::NopTimeout));
     peer.live(Duration::from_s(4));
@@ -279,6 +280,7 @@ TEST(Nop, APauseCountsOnce) {
     ASSERT_EQ(spans.size(), 1U);
     const Duration pause = Duration::from_s(14);
     peer.engine().tx_sent(ConnIndex{0}, peer.now() + pause, spans[0].size());
+    peer.engine().tx_released(ConnIndex{0}, spans[0].size());
     peer.advance(pause, pause);
     peer.live(Duration::from_s(20));
     const auto& seen = peer.notices();

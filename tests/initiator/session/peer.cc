@@ -241,6 +241,7 @@ void Peer::pump() {
         }
         decoder_.add(taken);
         engine_->tx_sent(kConn, now_, taken.size());
+        engine_->tx_released(kConn, taken.size());
     }
 }
 
