@@ -51,6 +51,8 @@ int limit_ring(io_uring& ring, const RingLimits& limits) noexcept {
     Restrictions list;
     for (const std::uint8_t operation : limits.operations) allow_operation(list, operation);
     for (const std::uint8_t operation : limits.registrations) allow_registering(list, operation);
+    // Linux 7.x takes a list without registrations for no limit on them: name one that does nothing.
+    if (limits.registrations.empty()) allow_registering(list, IORING_UNREGISTER_EVENTFD);
     set_flags(list, IORING_RESTRICTION_SQE_FLAGS_ALLOWED);
     if (limits.files == RingFiles::Registered)
         set_flags(list, IORING_RESTRICTION_SQE_FLAGS_REQUIRED);

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 SUITE = "bookworm"
 BACKPORTS = f"{SUITE}-backports"
+NEWER_KERNELS = "trixie-backports"
 
 # What may come out of backports. `src:qemu` covers every binary package built from qemu's source.
 BACKPORTED = ("src:qemu", "seabios", "ipxe-qemu")
@@ -101,8 +102,8 @@ def render(source, suite):
 
 
 def render_pin(suite=BACKPORTS, packages=BACKPORTED):
-    """Preferences that let only `packages` come from `suite`."""
-    return (
-        f"Package: *\nPin: release n={suite}\nPin-Priority: 1\n\n"
-        f"Package: {' '.join(packages)}\nPin: release n={suite}\nPin-Priority: 600\n"
-    )
+    """Preferences that let only `packages` come from `suite`; none: nothing but by name."""
+    pin = f"Package: *\nPin: release n={suite}\nPin-Priority: 1\n"
+    if not packages:
+        return pin
+    return f"{pin}\nPackage: {' '.join(packages)}\nPin: release n={suite}\nPin-Priority: 600\n"

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import guest, image, initiators, killing, runner, scenarios, shell
+from . import guest, image, initiators, kernels, killing, runner, scenarios, shell
 from .aptsource import SourceMissing
 from .hostpkg import HostError
 from .progress import Progress
@@ -26,10 +26,13 @@ def parser():
     top = argparse.ArgumentParser(prog="rig", description="Runs scenarios in guests.")
     verbs = top.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the scenarios and the initiators")
-    verbs.add_parser("build", help="make the guest image, installing what the host lacks")
+    build = verbs.add_parser("build", help="make the guest image, installing what the host lacks")
     shell = verbs.add_parser("shell", help="boot a guest and give a shell on its console")
     run = verbs.add_parser("run", help="run a scenario")
     run.add_argument("scenario", choices=sorted(scenarios.ALL))
+    for each in (build, run, shell):
+        each.add_argument("--kernel", choices=sorted(kernels.ALL), default=kernels.DEFAULT,
+                          help="of the guest; 7: the newest 7.x of trixie-backports")
     for each in (run, shell):
         each.add_argument("--initiator", choices=sorted(initiators.ALL), default="holdfast")
         each.add_argument("--target", choices=("tgt", "ram"), help="default: ram when it is built")
@@ -73,10 +76,10 @@ def list_everything():
     return 0
 
 
-def _ready(progress):
+def _ready(progress, kernel):
     if os.geteuid() != 0:
         raise HostError("the rig makes network namespaces and disks: run it as root")
-    the_image = image.ensure(progress)
+    the_image = image.ensure(progress, kernel)
     runner.sweep_leftovers()
     return the_image
 
@@ -109,12 +112,17 @@ def table(results, names):
     return [*lines, f"{good} of {len(results)} ok"]
 
 
-def as_json(results, options):
+def as_json(results, options, kernel_version):
     """The document that `--json` writes."""
     return {
         "schema": JSON_SCHEMA,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "guest": {"memory_mib": guest.MEMORY_MIB, "cpus": guest.CPUS, "accelerator": "tcg"},
+        "guest": {
+            "memory_mib": guest.MEMORY_MIB,
+            "cpus": guest.CPUS,
+            "accelerator": "tcg",
+            "kernel": kernel_version,
+        },
         "options": dataclasses.asdict(options),
         "runs": [dataclasses.asdict(result) for result in results],
     }
@@ -148,14 +156,14 @@ def run_scenario(arguments):
     runner.check(scenario, options)
     if arguments.json and not Path(arguments.json).resolve().parent.is_dir():
         raise runner.Refused(f"the folder of {arguments.json} does not exist")
-    the_image = _ready(Progress(scenario.name))
+    the_image = _ready(Progress(scenario.name), arguments.kernel)
     results = []
     for number in range(arguments.runs):
         progress = Progress(f"{scenario.name}/{options.initiator} {number + 1}/{arguments.runs}")
         this = dataclasses.replace(options, seed=options.seed + number)
         results.append(_run_once(scenario, this, progress, the_image))
         if arguments.json:
-            text = json.dumps(as_json(results, options), indent=2)
+            text = json.dumps(as_json(results, options, the_image.kernel_version), indent=2)
             Path(arguments.json).write_text(text + "\n")
     kind = ", tuned" if options.tuned else ""
     print(f"{scenario.name}, {options.initiator}{kind}, target {results[0].target}:")
@@ -176,10 +184,10 @@ def main(words=None):
             return list_everything()
         if arguments.verb == "build":
             progress = Progress("build")
-            progress.say(f"ready: {_ready(progress).folder.name}")
+            progress.say(f"ready: {_ready(progress, arguments.kernel).folder.name}")
             return 0
         if arguments.verb == "shell":
-            return shell.interactive(arguments, _ready(Progress("shell")))
+            return shell.interactive(arguments, _ready(Progress("shell"), arguments.kernel))
         return run_scenario(arguments)
     except (HostError, SourceMissing, TargetError, runner.Refused) as error:
         print(f"rig: {error}", file=sys.stderr)

@@ -12,8 +12,7 @@ from pathlib import Path
 from . import aptsource
 
 APT = Path("/etc/apt")
-SOURCE_FILE = APT / "sources.list.d" / "holdfast-backports.sources"
-PIN_FILE = APT / "preferences.d" / "holdfast-backports"
+OURS = "holdfast-"
 
 # program -> the package that brings it.
 TOOLS = {
@@ -65,17 +64,21 @@ def missing_packages():
 
 def apt_source_files():
     """The texts of apt's source files as (name, text), ours left out."""
-    files = [path for path in sorted((APT / "sources.list.d").glob("*")) if path != SOURCE_FILE]
+    found = sorted((APT / "sources.list.d").glob("*"))
+    files = [path for path in found if not path.name.startswith(OURS)]
     files.append(APT / "sources.list")
     return [(path.name, path.read_text()) for path in files if path.is_file()]
 
 
-def write_backports():
-    """Adds backports next to the configured suite. Returns whether a file changed."""
+def write_source(name, suite, packages):
+    """Adds `suite` next to the configured one; of it, only `packages` are installed unasked.
+
+    Returns whether a file changed.
+    """
     source = aptsource.find(apt_source_files())
     wanted = {
-        SOURCE_FILE: aptsource.render(source, aptsource.BACKPORTS),
-        PIN_FILE: aptsource.render_pin(),
+        APT / "sources.list.d" / f"{OURS}{name}.sources": aptsource.render(source, suite),
+        APT / "preferences.d" / f"{OURS}{name}": aptsource.render_pin(suite, packages),
     }
     changed = False
     for path, text in wanted.items():
@@ -83,6 +86,14 @@ def write_backports():
             path.write_text(text)
             changed = True
     return changed
+
+
+def add_suite(suite):
+    """Makes the packages of `suite` known; installs nothing from it. For root."""
+    if os.geteuid() != 0:
+        raise HostError(f"{suite} is added next to Debian's own suites: run as root")
+    if write_source(suite, suite, ()):
+        _apt("update")
 
 
 def ensure_lists():
@@ -99,7 +110,7 @@ def ensure(progress):
     if os.geteuid() != 0:
         raise HostError(f"run as root, or install first: {' '.join(missing)}")
     progress.say(f"installing {' '.join(missing)}")
-    write_backports()
+    write_source("backports", aptsource.BACKPORTS, aptsource.BACKPORTED)
     _apt("update")
     _apt("install", "-y", "--no-install-recommends", *missing)
     if qemu_major() < QEMU_MAJOR_MIN:

@@ -18,9 +18,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import aptsource, cpio, hostpkg, paths
+from . import aptsource, cpio, hostpkg, kernels, paths
 
-KERNEL_META = "linux-image-6.12-cloud-amd64"
 BUSYBOX = "busybox-static"
 
 # What the guest's root contains beyond Debian's minimal base. The libraries are those that
@@ -102,8 +101,8 @@ def _output(*command):
     ).stdout
 
 
-def _versions():
-    names = [*GUEST_PACKAGES, KERNEL_META, BUSYBOX]
+def _versions(kernel):
+    names = [*GUEST_PACKAGES, *kernel.packages, BUSYBOX]
     found = candidates(_output("apt-cache", "policy", *names))
     absent = [name for name in names if name not in found]
     if absent:
@@ -114,7 +113,9 @@ def _versions():
 
 
 def _recipe_parts():
-    files = [Path(__file__), paths.GUEST_FILES / "init", paths.GUEST_FILES / "initrd-init"]
+    here = Path(__file__)
+    files = [here, here.with_name("kernels.py")]
+    files += [paths.GUEST_FILES / "init", paths.GUEST_FILES / "initrd-init"]
     return [path.read_bytes() for path in files]
 
 
@@ -151,20 +152,18 @@ def _make_root(folder, progress):
     return root
 
 
-def _install_kernel(root, folder, progress):
-    """Puts the modules into `root`; returns (version, module folder, path of the kernel)."""
-    match = re.search(r"Depends: (linux-image-\S+)", _output("apt-cache", "depends", KERNEL_META))
-    package = match.group(1)
-    progress.say(f"fetching {package}")
+def _install_kernel(kernel, root, folder, progress):
+    """Puts the modules into `root`; returns (module folder, path of the kernel)."""
     unpacked = folder / "kernel"
-    subprocess.run(["dpkg", "-x", _download(package, folder), unpacked], check=True)
-    version = package.removeprefix("linux-image-")
-    modules = next(unpacked.glob(f"**/lib/modules/{version}"))
+    for package in kernel.packages:
+        progress.say(f"fetching {package}")
+        subprocess.run(["dpkg", "-x", _download(package, folder), unpacked], check=True)
+    modules = next(unpacked.glob(f"**/{kernel.modules}"))
     # A copy, never an unpack over the root: the package's /lib would replace the link to usr/lib.
-    target = root / "usr/lib/modules" / version
-    shutil.copytree(modules, target, symlinks=True)
-    subprocess.run(["depmod", "-b", root, version], check=True, capture_output=True)
-    return version, target, next(unpacked.glob(f"boot/vmlinuz-{version}"))
+    target = root / "usr" / kernel.modules
+    shutil.copytree(modules, target, symlinks=True, ignore=shutil.ignore_patterns("vmlinuz"))
+    subprocess.run(["depmod", "-b", root, kernel.version], check=True, capture_output=True)
+    return target, unpacked / kernel.image
 
 
 def _make_initrd(modules, folder):
@@ -211,36 +210,37 @@ def _finish_root(root):
         shutil.rmtree(root / junk, ignore_errors=True)
 
 
-def _build(target, versions, progress):
+def _build(target, kernel, versions, progress):
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=paths.CACHE, prefix="making-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o755)
         root = _make_root(folder, progress)
-        version, modules, kernel = _install_kernel(root, folder, progress)
+        modules, binary = _install_kernel(kernel, root, folder, progress)
         _finish_root(root)
         made = folder / "image"
         made.mkdir()
-        shutil.copy(kernel, made / "vmlinuz")
+        shutil.copy(binary, made / "vmlinuz")
         (made / "initrd").write_bytes(_make_initrd(modules, folder))
         progress.say("packing the root disk")
         make_disk(root, made / "root.ext4", spare_mib=128)
-        manifest = {"kernel": version, "packages": versions}
+        manifest = {"kernel": kernel.version, "packages": versions}
         (made / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         os.rename(made, target)
 
 
-def ensure(progress):
-    """Returns the Image for the current recipe, building it when it is not cached."""
+def ensure(progress, kernel_name=kernels.DEFAULT):
+    """Returns the Image with that kernel for the current recipe, building it if it must."""
     hostpkg.ensure(progress)
     hostpkg.ensure_lists()
-    versions = _versions()
+    kernel = kernels.ALL[kernel_name](_output)
+    versions = _versions(kernel)
     target = paths.CACHE / f"image-{image_key(_recipe_parts(), versions)}"
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     with open(paths.CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (target / "manifest.json").is_file():
-            _build(target, versions, progress)
+            _build(target, kernel, versions, progress)
             progress.say(f"guest image ready: {target.relative_to(paths.PROJECT)}")
     manifest = json.loads((target / "manifest.json").read_text())
     return Image(folder=target, kernel_version=manifest["kernel"])

@@ -9,8 +9,8 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "stress"))
 
-from rigkit import aptsource, cli, cpio, facts, image, job, network, processes  # noqa: E402
-from rigkit import runner, scenarios, targets  # noqa: E402
+from rigkit import aptsource, cli, cpio, facts, image, job, kernels, network  # noqa: E402
+from rigkit import processes, runner, scenarios, targets  # noqa: E402
 
 DEB822 = """\
 # a comment
@@ -73,6 +73,27 @@ class AptSource(unittest.TestCase):
         self.assertIn("Pin-Priority: 1", everything)
         self.assertIn("src:qemu", qemu)
         self.assertIn("Pin-Priority: 600", qemu)
+
+
+    def test_pin_without_packages_lets_nothing_in(self):
+        # Goal: a suite that serves by name alone is never preferred for anything.
+        pin = aptsource.render_pin("trixie-backports", ())
+        self.assertEqual(pin.count("Pin-Priority"), 1)
+        self.assertIn("Pin-Priority: 1\n", pin)
+        self.assertIn("n=trixie-backports\n", pin)
+
+
+class Kernels(unittest.TestCase):
+    def test_the_newest_modern_kernel_is_taken(self):
+        # Goal: numbers are compared as numbers, and signed kernels of other flavours are left out.
+        found = (
+            "linux-binary-7.2.9+deb13-cloud-amd64 - Linux 7.2.9 (kernel image)\n"
+            "linux-binary-7.2.12+deb13-cloud-amd64 - Linux 7.2.12 (kernel image)\n"
+            "linux-binary-7.10.1+deb13-amd64 - Linux 7.10.1 (kernel image)\n"
+            "linux-binary-7.2.12+deb13-cloud-amd64-dbg - symbols\n"
+        )
+        self.assertEqual(kernels.newest(found), "7.2.12+deb13-cloud-amd64")
+        self.assertIsNone(kernels.newest("nothing\n"))
 
 
 class Cpio(unittest.TestCase):
