@@ -156,8 +156,13 @@ RECOVERY_MISTAKES = (
 PLANTED_FAULTS = (
     (1, "write_again_after_a_loss", "op=WRITE"),
     (3, "login_plain", "STA-01"),
+    (4, "data_digest_damaged:7", "its data is not the disk's"),
+    (5, "opcode_unknown:0x3e", "its data is not the disk's"),
     (7, "level1_data_lost:1", "begrun"),
     (8, "level1_last_data_lost", "expstatsn"),
+    (10, "level2_reassign", "expdatasn"),
+    (11, "level2_reassign", "TMF function=8"),
+    (16, "read_no_data_with_good_status", "its data is not the disk's"),
 )
 
 
