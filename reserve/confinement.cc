@@ -71,19 +71,47 @@ std::uint64_t rights_of(long abi) noexcept {
     return rights;
 }
 
-OrErrno<void> restrict_self(long abi) noexcept {
+constexpr std::uint64_t kReading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+
+long landlock_abi() noexcept {
+    return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+UniqueFd make_rules(long abi) noexcept {
     const landlock_ruleset_attr rules{.handled_access_fs = rights_of(abi)};
-    const UniqueFd set{static_cast<int>(
+    return UniqueFd{static_cast<int>(
         ::syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules.handled_access_fs), 0))};
-    if (!set) return std::unexpected(Errno::last());
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        ::syscall(SYS_landlock_restrict_self, set.get(), 0) != 0)
-        return std::unexpected(Errno::last());
-    return {};
+}
+
+bool allow_beneath(const UniqueFd& rules, const char* path, std::uint64_t rights) noexcept {
+    const UniqueFd folder{::open(path, O_PATH | O_CLOEXEC)};
+    if (!folder) return false;
+    const landlock_path_beneath_attr rule{.allowed_access = rights, .parent_fd = folder.get()};
+    return ::syscall(SYS_landlock_add_rule, rules.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
+}
+
+bool restrict_self(const UniqueFd& rules) noexcept {
+    return rules && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           ::syscall(SYS_landlock_restrict_self, rules.get(), 0) == 0;
+}
+
+Protection landlock_row(long abi, std::string_view wanted, bool entered) noexcept {
+    constexpr std::string_view kAdvice =
+        "this kernel has no Landlock; from 5.13 on boot with landlock in lsm=";
+    if (abi < 1) return layer("Landlock", wanted, "none in this kernel", false, kAdvice);
+    FixedString<31> found;
+    found.assign_cut(entered ? wanted : "refused");
+    static_cast<void>(found.try_append(", ABI ") && found.try_append(NumberText{abi}.view()));
+    return layer("Landlock", wanted, found.view(), entered, kAdvice);
 }
 
 bool is_refused(const char* path) noexcept {
     const UniqueFd fd{::open(path, O_RDONLY | O_CLOEXEC)};
+    return !fd && errno == EACCES;
+}
+
+bool is_denied_to_write(const char* path) noexcept {
+    const UniqueFd fd{::open(path, O_WRONLY | O_CLOEXEC)};
     return !fd && errno == EACCES;
 }
 
@@ -99,16 +127,23 @@ Protection leave_mounts() noexcept {
 }
 
 Protection enter_landlock() noexcept {
-    constexpr std::string_view kAdvice =
-        "this kernel has no Landlock; from 5.13 on boot with landlock in lsm=";
-    const long abi =
-        ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (abi < 1) return layer("Landlock", "no files", "none in this kernel", false, kAdvice);
-    const bool entered = restrict_self(abi).has_value() && is_refused("/");
-    FixedString<31> found;
-    found.assign_cut(entered ? "no files, ABI " : "refused, ABI ");
-    static_cast<void>(found.try_append(NumberText{abi}.view()));
-    return layer("Landlock", "no files", found.view(), entered, kAdvice);
+    const long abi = landlock_abi();
+    const bool entered = abi >= 1 && restrict_self(make_rules(abi)) && is_refused("/");
+    return landlock_row(abi, "no files", entered);
+}
+
+Protection enter_landlock(std::span<const char* const> writable) noexcept {
+    const long abi = landlock_abi();
+    bool entered = false;
+    if (abi >= 1) {
+        const UniqueFd rules = make_rules(abi);
+        const std::uint64_t anything = rights_of(abi) & ~std::uint64_t{LANDLOCK_ACCESS_FS_EXECUTE};
+        for (const char* const folder : writable)
+            static_cast<void>(allow_beneath(rules, folder, anything));
+        entered = rules && allow_beneath(rules, "/", kReading) && restrict_self(rules) &&
+                  is_denied_to_write("/dev/null");
+    }
+    return landlock_row(abi, "own folders", entered);
 }
 
 }  // namespace holdfast::reserve

@@ -5,6 +5,8 @@
 /// Effectful. Thread: the one that will be armed. In this order, and before the system call filter.
 #pragma once
 
+#include <span>
+
 #include "reserve/protection.h"
 
 namespace holdfast::reserve {
@@ -17,5 +19,9 @@ namespace holdfast::reserve {
 /// No file can be opened, made, moved or removed any more; what is open stays usable. Sets
 /// no_new_privs. Tried and told as one row; kernels before 5.13, or booted without it, have none.
 [[nodiscard]] Protection enter_landlock() noexcept;
+
+/// The same for a process that may read every file and directory, and do anything but execute
+/// beneath the `writable` folders; one that is not there is left out.
+[[nodiscard]] Protection enter_landlock(std::span<const char* const> writable) noexcept;
 
 }  // namespace holdfast::reserve

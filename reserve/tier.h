@@ -27,7 +27,7 @@ struct HostFacts {
     bool may_flush_io = false;            ///< PR_SET_IO_FLUSHER was tried.
     bool may_lower_oom_score = false;     ///< oom_score_adj -1000 was tried.
     bool may_set_kernel_reserve = false;  ///< vm.min_free_kbytes is writable.
-    /// The reserve of the wanted attachments fits the machine; see kernel_reserve.h.
+    /// The reserve of the wanted attachments fits the machine; see kernel_need.h.
     bool reserve_fits = true;
     bool has_drop_gate = false;      ///< XDP classifier in front of the network stack.
     bool has_reserved_path = false;  ///< AF_XDP zero copy and our own TCP.

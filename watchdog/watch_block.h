@@ -25,6 +25,10 @@ struct WatchBlock {
     std::atomic<std::uint64_t> hangs{0};             ///< Processes killed for silence.
     std::atomic<std::int64_t> takeover_last_ns{0};   ///< From a death noticed to serving again.
     std::atomic<std::int64_t> takeover_worst_ns{0};  ///< The longest of all.
+    std::atomic<std::uint32_t> is_upgrading{0};      ///< 1: another program is on its way.
+    std::atomic<std::uint64_t> upgrades{0};          ///< That came to serve.
+    std::atomic<std::uint64_t> upgrades_failed{0};   ///< The old program went on.
+    std::atomic<std::int64_t> upgrade_pause_ns{0};   ///< The last one's: nobody served so long.
     std::atomic<std::int64_t> died_at_ns{0};         ///< The last active; CLOCK_MONOTONIC.
     /// The ublk device to take over; -1: none. Written before order_pid.
     std::atomic<std::int32_t> order_device{-1};

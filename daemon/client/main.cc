@@ -32,6 +32,7 @@ OrFailure<Output> run(const Options& options) {
     case Verb::Metrics:
     case Verb::UdevInfo:
     case Verb::Trace:
+    case Verb::Upgrade:
     case Verb::Version: break;
     }
     return run_daemon_verb(options);

@@ -103,9 +103,15 @@ void add_daemon_verbs(CLI::App& app, Options& options) {
     detach.add_flag("--force", options.force, "Even when it is in use; do not wait for the target");
     detach.add_option("--wait", options.attach.wait_s, "Seconds to wait");
     add_daemon(detach, options);
+    CLI::App& upgrade =
+        add_verb(app, options, Verb::Upgrade, "upgrade", "Let the installed program serve");
+    upgrade.add_option("NAME", options.name, "Attachment")->required();
+    upgrade.add_option("--wait", options.attach.wait_s, "Seconds to wait");
+    add_daemon(upgrade, options);
     add_daemon(add_verb(app, options, Verb::List, "list", "List attachments"), options);
     CLI::App& status = add_verb(app, options, Verb::Status, "status", "Show everything");
     status.add_option("NAME", options.name, "Attachment; all without");
+    status.add_flag("--security", options.security, "Layers of each process, as the kernel tells");
     add_daemon(status, options);
     add_daemon(add_verb(app, options, Verb::Metrics, "metrics", "Print metrics for Prometheus"),
                options);

@@ -23,6 +23,7 @@ enum class Verb : std::uint8_t {
     Discover,
     Metrics,
     UdevInfo,
+    Upgrade,
     Trace,
     Version,
     Read,
@@ -93,6 +94,7 @@ struct Options {
     std::string name;    ///< Attachment, or device for udev-info.
     std::string output;  ///< Of trace; empty: standard output.
     bool force = false;
+    bool security = false;  ///< Of status.
     std::uint64_t seed = 1;
     bool read_only_check = false;
     SessionOptions session;

@@ -24,5 +24,7 @@ namespace holdfast::daemon {
 
 /// "status" for people, from the daemon's JSON.
 [[nodiscard]] std::string status_text(const Json& status);
+/// "status --security" for people, from the daemon's JSON.
+[[nodiscard]] std::string security_text(const Json& answer);
 
 }  // namespace holdfast::daemon

@@ -41,6 +41,18 @@ OrFailure<Output> detach(const Options& options) {
     return Output{.json = *answer, .text = fmt::format("{} is detached\n", options.name)};
 }
 
+OrFailure<Output> upgrade(const Options& options) {
+    Json arguments;
+    arguments["name"] = options.name;
+    arguments["wait_seconds"] = options.attach.wait_s;
+    auto answer = ask(options, "upgrade", std::move(arguments));
+    if (!answer) return std::unexpected{answer.error()};
+    return Output{.json = *answer,
+                  .text = fmt::format("{} is served by the installed program; requests waited "
+                                      "{:.0f} ms\n",
+                                      options.name, answer->value("pause_ms", 0.0))};
+}
+
 std::string list_text(const Json& answer) {
     Table table;
     table.add({"NAME", "STATE", "SESSION", "PROFILE", "TIER", "SIZE", "DEVICE", "TARGET"});
@@ -63,9 +75,14 @@ OrFailure<Output> list(const Options& options) {
 OrFailure<Output> status(const Options& options) {
     Json arguments = Json::object();
     if (!options.name.empty()) arguments["name"] = options.name;
+    if (options.security) arguments["security"] = true;
     auto answer = ask(options, "status", std::move(arguments));
     if (!answer) return std::unexpected{answer.error()};
     Output output{.json = *answer, .text = {}};
+    if (options.security) {
+        output.text = security_text(*answer);
+        return output;
+    }
     for (const Json& one : answer->value("attachments", Json::array()))
         output.text += status_text(one);
     if (output.text.empty()) output.text = "nothing is attached; see 'holdfast attach --help'\n";
@@ -137,6 +154,7 @@ Output version(const Options& options) {
 OrFailure<Output> run_daemon_verb(const Options& options) {
     if (options.verb == Verb::Attach) return attach(options);
     if (options.verb == Verb::Detach) return detach(options);
+    if (options.verb == Verb::Upgrade) return upgrade(options);
     if (options.verb == Verb::List) return list(options);
     if (options.verb == Verb::Status) return status(options);
     if (options.verb == Verb::Metrics) return plain_text(options, "metrics", Json::object());

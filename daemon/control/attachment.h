@@ -42,6 +42,13 @@ struct Answer {
     OrFailure<Json> answer;
 };
 
+/// A client that waits for another program to serve, and what was counted before.
+struct UpgradeWait {
+    Waiter waiter;
+    std::uint64_t done_before = 0;
+    std::uint64_t failed_before = 0;
+};
+
 /// See the file comment. Move-only.
 struct Attachment {
     std::string name;
@@ -64,6 +71,7 @@ struct Attachment {
     /// A loss is to be kept then, or when the session is there again.
     Instant keep_flight_at = Instant::never();
     std::vector<Waiter> waiters;
+    std::optional<UpgradeWait> upgrade;
 
     /// Sound facts, once the I/O process has published some.
     [[nodiscard]] std::optional<StatusFacts> facts() const;

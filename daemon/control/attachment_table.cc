@@ -417,6 +417,7 @@ void AttachmentTable::tick(Instant now) {
         learn_name(attachment);
         if (attachment.log) context_.log.drain(attachment.name, *attachment.log);
         watch_losses(attachment, now);
+        judge_upgrade(attachment, now);
         const std::size_t count = attachments_.size();
         judge_deadlines(attachment, now);
         if (attachments_.size() != count) return;  // The next tick sees the others.
@@ -430,7 +431,8 @@ Instant AttachmentTable::next_tick(Instant now) const {
     if (attachments_.empty()) return Instant::never();
     Instant due = now + kTickIdle;
     for (const Attachment& attachment : attachments_) {
-        if (attachment.state != AttachmentState::Ready) due = earlier(due, now + kTickBusy);
+        if (attachment.state != AttachmentState::Ready || attachment.upgrade)
+            due = earlier(due, now + kTickBusy);
         due = earlier(due, attachment.retry_at);
         due = earlier(due, attachment.keep_flight_at);
     }

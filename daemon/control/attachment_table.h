@@ -41,6 +41,10 @@ public:
     /// Refuses while the device is in use, unless `hurry`. An answer follows.
     [[nodiscard]] OrFailure<void> detach(std::string_view name, bool hurry, Waiter waiter);
 
+    /// Lets the program that is installed now serve, in place of the running one. An answer
+    /// follows.
+    [[nodiscard]] OrFailure<void> upgrade(std::string_view name, Waiter waiter);
+
     /// A packet from the supervisor.
     void on_supervisor(const ControlMessage& message, std::span<UniqueFd, kMessageFdsMax> fds,
                        Instant now);
@@ -72,6 +76,7 @@ private:
     void watch_losses(Attachment& attachment, Instant now);
     void keep_flight(Attachment& attachment);
     void judge_deadlines(Attachment& attachment, Instant now);
+    void judge_upgrade(Attachment& attachment, Instant now);
     void answer_all(Attachment& attachment, const OrFailure<Json>& answer);
     void remove(std::string_view name);
 

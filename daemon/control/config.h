@@ -29,6 +29,7 @@ inline constexpr std::size_t kConfigBytesMax = 1024 * 1024;
 /// Everything in the file.
 struct Config {
     std::string socket{kControlSocketPath};
+    std::string socket_group;  ///< Empty: everybody may connect.
     std::string state_directory{kStateDirectory};
     std::string initiator_name_file{kInitiatorNamePath};
     std::string trace_directory;  ///< Empty: "traces" in the state directory.

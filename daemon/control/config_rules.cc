@@ -176,6 +176,7 @@ constexpr Range kRequestRange{4096, AttachSpec::kRequestBytesMax};
 constexpr Range kSocketRange{0, 64 * 1024 * 1024};
 constexpr Range kSegmentRange{kSegmentMin, kSegmentMax};
 constexpr Range kWaitRange{0, 3600};
+constexpr std::size_t kGroupBytesMax = 32;  // As useradd(8) allows.
 constexpr std::size_t kChapMax = 255;
 constexpr std::size_t kSunPathMax = 107;
 
@@ -332,6 +333,8 @@ constexpr std::array kSecretRules{
 
 constexpr std::array kDaemonRules{
     Rule<Config>{"socket", [](N v, Config& c) { return take_path(v, c.socket); }},
+    Rule<Config>{"socket_group",
+                 [](N v, Config& c) { return take_text(v, c.socket_group, kGroupBytesMax); }},
     Rule<Config>{"state_directory", [](N v, Config& c) { return take_path(v, c.state_directory); }},
     Rule<Config>{"initiator_name_file",
                  [](N v, Config& c) { return take_path(v, c.initiator_name_file); }},

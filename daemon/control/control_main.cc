@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "daemon/control/config.h"
+#include "daemon/control/confine.h"
 #include "daemon/control/control_server.h"
 #include "daemon/control/log_drain.h"
 
@@ -98,12 +99,18 @@ int main(int argc, char** argv) {
     }
     const auto config = configuration(*options);
     if (!config) return say(config.error());
-    auto listening = listen_on(config->socket);
+    auto listening = listen_on(config->socket, config->socket_group);
     if (!listening) return say(listening.error());
     ServerOptions server_options{.supervisor = options->supervisor};
     if (const auto links =
             options->link_directory ? options->link_directory : environment("HOLDFAST_LINK_DIR"))
         server_options.link_directory = *links;
     ControlServer server{*config, *std::move(listening), server_options};
+    const auto rows = confine_control(*config, server_options.link_directory);
+    LogDrain log = LogDrain::for_standard_error(config->log_level);
+    for (const auto& row : rows)
+        if (!row.holds)
+            log.line(LogLevel::Warning, "",
+                     fmt::format("control is without {}: {}", row.name.view(), row.advice.view()));
     return server.run() ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 #include "daemon/control/control_server.h"
 
 #include <fmt/format.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -16,6 +17,7 @@
 #include <utility>
 
 #include "daemon/control/file.h"
+#include "daemon/control/security_json.h"
 #include "daemon/control/status_json.h"
 #include "daemon/control/watch_json.h"
 
@@ -23,9 +25,6 @@ namespace holdfast::daemon {
 
 namespace {
 
-constexpr std::size_t kClientsMax = 64;
-/// A client that does not read its answers is dropped.
-constexpr std::size_t kUnsentBytesMax = 32 * 1024 * 1024;
 constexpr int kBacklog = 16;
 constexpr std::int64_t kWaitSecondsMax = 24 * 3600;
 constexpr std::int64_t kWaitSecondsDefault = 30;
@@ -47,6 +46,19 @@ const sockaddr* as_sockaddr(const sockaddr_un& address) {
 bool somebody_listens(const sockaddr_un& address) {
     const UniqueFd probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     return ::connect(probe.get(), as_sockaddr(address), sizeof(address)) == 0;
+}
+
+constexpr uid_t kUserAsItIs = ~uid_t{0};
+
+/// The number of a group; nobody's when there is no name.
+OrFailure<gid_t> group_of(const std::string& name) {
+    if (name.empty()) return ~gid_t{0};
+    const group* const found = ::getgrnam(name.c_str());
+    if (found != nullptr) return found->gr_gid;
+    return fail(ExitCode::Usage,
+                fmt::format("there is no group '{}'; make it (groupadd --system {}), or leave "
+                            "socket_group out",
+                            name, name));
 }
 
 UniqueFd make_signal_fd() {
@@ -101,7 +113,9 @@ struct ControlServer::Source {
     AttachmentId attachment{};
 };
 
-OrFailure<UniqueFd> listen_on(const std::string& path) {
+OrFailure<UniqueFd> listen_on(const std::string& path, const std::string& group) {
+    const auto members = group_of(group);
+    if (!members) return std::unexpected{members.error()};
     const auto address = unix_address(path);
     if (!address)
         return fail(ExitCode::Usage,
@@ -111,13 +125,14 @@ OrFailure<UniqueFd> listen_on(const std::string& path) {
                     fmt::format("another holdfastd serves {} already; stop it first", path));
     const std::size_t slash = path.rfind('/');
     constexpr mode_t kDirectoryMode = 0755;
-    constexpr mode_t kSocketMode = 0666;
+    const mode_t socket_mode = group.empty() ? 0666 : 0660;
     if (slash != std::string::npos && slash > 0)
         static_cast<void>(make_directories(path.substr(0, slash), kDirectoryMode));
     ::unlink(path.c_str());
     UniqueFd made{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!made || ::bind(made.get(), as_sockaddr(*address), sizeof(*address)) != 0 ||
-        ::chmod(path.c_str(), kSocketMode) != 0 || ::listen(made.get(), kBacklog) != 0)
+        (!group.empty() && ::chown(path.c_str(), kUserAsItIs, *members) != 0) ||
+        ::chmod(path.c_str(), socket_mode) != 0 || ::listen(made.get(), kBacklog) != 0)
         return fail(ExitCode::NotPermitted,
                     fmt::format("cannot listen on {}: {}; run as root, or give another --socket",
                                 path, Errno::last().text()));
@@ -147,13 +162,14 @@ bool ControlServer::run() {
         }
         table_.tick(now);
         send_answers();
+        resume_clients(now);
         std::erase_if(clients_, [](const auto& entry) { return entry.second.is_done; });
         const std::vector<Source> all = sources();
         std::vector<pollfd> polled;
         polled.reserve(all.size());
         for (const Source& source : all)
             polled.push_back({.fd = source.fd, .events = source.events, .revents = 0});
-        Instant due = table_.next_tick(now);
+        Instant due = earlier(table_.next_tick(now), next_resume());
         if (!has_attached_configured) due = earlier(due, adopted_at);
         const int timeout_ms =
             due.is_never() ? -1 : static_cast<int>(std::max<std::int64_t>((due - now).ms() + 1, 0));
@@ -171,7 +187,9 @@ std::vector<ControlServer::Source> ControlServer::sources() const {
     if (clients_.size() < kClientsMax) all.push_back({.kind = Listening, .fd = listening_.get()});
     if (supervisor_ >= 0) all.push_back({.kind = Supervisor, .fd = supervisor_});
     for (const auto& [id, client] : clients_) {
-        const short events = client.unsent.empty() ? POLLIN : POLLIN | POLLOUT;
+        // Who does not read, or asks too often, is not heard; but who hangs up is noticed.
+        short events = client.unsent.empty() ? POLLIN : POLLOUT;
+        if (!client.resumes_at.is_never()) events = POLLRDHUP;
         all.push_back({.kind = Source::Kind::Client,
                        .fd = client.socket.get(),
                        .events = events,
@@ -194,8 +212,11 @@ void ControlServer::serve(const Source& source, short events) {
     case Source::Kind::Supervisor: read_supervisor(); break;
     case Source::Kind::Client: {
         Client& client = clients_.at(source.client);
+        if ((events & (POLLHUP | POLLERR | POLLRDHUP)) != 0 && (events & POLLIN) == 0)
+            client.is_done = true;
         if ((events & POLLOUT) != 0) write_client(client);
-        if ((events & (POLLIN | POLLHUP | POLLERR)) != 0) read_client(source.client, client);
+        if ((events & POLLOUT) != 0) work_off(source.client);
+        if ((events & POLLIN) != 0) read_client(source.client, client);
         break;
     }
     case Source::Kind::Io: read_io(source.attachment); break;
@@ -210,8 +231,16 @@ void ControlServer::accept_client() {
     if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) != 0) return;
     Client client;
     client.socket = std::move(socket);
+    client.user = peer.uid;
     // Who runs control may change what control runs: root, and in tests the user itself.
     client.is_root = peer.uid == 0 || peer.uid == ::geteuid();
+    const auto count = [&](auto is_it) {
+        return static_cast<std::size_t>(std::ranges::count_if(
+            clients_, [&](const auto& entry) { return is_it(entry.second); }));
+    };
+    if (!may_connect(client.is_root, count([&](const Client& c) { return c.user == peer.uid; }),
+                     count([](const Client& c) { return !c.is_root; })))
+        return;
     clients_.emplace(++last_client_, std::move(client));
 }
 
@@ -224,8 +253,34 @@ void ControlServer::read_client(ClientId id, Client& client) {
         return;
     }
     client.frames.append({room.data(), static_cast<std::size_t>(got)});
-    while (const auto body = client.frames.try_take()) handle(id, client, *body);
+    work_off(id);
+}
+
+/// As many of its requests as may be worked on now.
+void ControlServer::work_off(ClientId id) {
+    Client& client = clients_.at(id);
+    while (client.unsent.empty() && !client.is_done) {
+        const Instant now = monotonic_now();
+        client.resumes_at = Instant::never();
+        if (!client.frames.has_whole()) break;
+        if (!client.rate.try_take(now)) {
+            client.resumes_at = client.rate.next();
+            return;
+        }
+        if (const auto body = client.frames.try_take()) handle(id, client, *body);
+    }
     if (client.frames.is_broken()) client.is_done = true;
+}
+
+void ControlServer::resume_clients(Instant now) {
+    for (auto& [id, client] : clients_)
+        if (client.resumes_at <= now) work_off(id);
+}
+
+Instant ControlServer::next_resume() const {
+    Instant due = Instant::never();
+    for (const auto& [id, client] : clients_) due = earlier(due, client.resumes_at);
+    return due;
 }
 
 void ControlServer::write_client(Client& client) {
@@ -245,13 +300,13 @@ void ControlServer::answer(ClientId id, const OrFailure<Json>& answer) {
     if (found == clients_.end()) return;  // It did not wait.
     found->second.unsent += frame_of(body_of(answer));
     write_client(found->second);
-    if (found->second.unsent.size() > kUnsentBytesMax) found->second.is_done = true;
 }
 
 void ControlServer::handle(ClientId id, const Client& client, const std::string& body) {
     const auto request = parse_request(body);
     if (!request) return answer(id, std::unexpected{request.error()});
-    const bool changes = request->verb == "attach" || request->verb == "detach";
+    const bool changes =
+        request->verb == "attach" || request->verb == "detach" || request->verb == "upgrade";
     const bool is_private = changes || request->verb == "trace";
     if (!is_private) return answer(id, handle_reading(*request));
     if (!client.is_root)
@@ -264,7 +319,10 @@ void ControlServer::handle(ClientId id, const Client& client, const std::string&
 }
 
 OrFailure<void> ControlServer::handle_changing(ClientId id, const Request& request) {
-    return request.verb == "attach" ? handle_attach(id, request) : handle_detach(id, request);
+    if (request.verb == "attach") return handle_attach(id, request);
+    if (request.verb == "detach") return handle_detach(id, request);
+    return table_.upgrade(text_argument(request, "name"),
+                          {.client = id, .deadline = deadline_argument(request, monotonic_now())});
 }
 
 OrFailure<void> ControlServer::handle_attach(ClientId id, const Request& request) {
@@ -368,7 +426,28 @@ OrFailure<Json> ControlServer::status(const Request& request) const {
     if (all.empty() && !name.empty()) return nothing_attached(name);
     Json json;
     json["attachments"] = std::move(all);
+    if (flag_argument(request, "security")) json["security"] = security(name);
     return json;
+}
+
+/// Every process of ours; with a name, of the I/O processes only those of that attachment.
+Json ControlServer::security(std::string_view name) const {
+    Json all = Json::array();
+    all.push_back(security_json({.role = "supervisor", .pid = ::getppid()}));
+    all.push_back(security_json({.role = "control", .pid = ::getpid()}));
+    for (const Attachment& attachment : table_.all()) {
+        if (!attachment.facts() || (!name.empty() && attachment.name != name)) continue;
+        const watchdog::WatchBlock& watch = attachment.shared.area().watch;
+        for (const bool is_active : {true, false}) {
+            const std::int32_t pid =
+                (is_active ? watch.active_pid : watch.standby_pid).load(std::memory_order_relaxed);
+            if (pid > 0)
+                all.push_back(security_json({.role = is_active ? "active" : "standby",
+                                             .attachment = attachment.name,
+                                             .pid = pid}));
+        }
+    }
+    return all;
 }
 
 /// JSON holds no bytes, so the capture goes in hexadecimal.

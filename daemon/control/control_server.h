@@ -1,16 +1,21 @@
 /// The control process: one loop over the control socket, its clients, the supervisor and the I/O
 /// processes. May block in name resolution and file access; nothing that serves requests waits for
 /// it.
+///
+/// Limits: client_limits.h; a client has one answer waiting at a time: while it does not read that,
+/// nothing more of it is worked on.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/errno.h"
 #include "base/unique_fd.h"
 #include "daemon/control/attachment_table.h"
+#include "daemon/control/client_limits.h"
 #include "daemon/control/config.h"
 #include "daemon/control/wire.h"
 
@@ -21,9 +26,10 @@ struct ServerOptions {
     std::string link_directory{kLinkDirectory};
 };
 
-/// Listens on a filesystem socket that everybody may connect to (mode 0666): who may do what is
-/// decided by the peer's credentials. Replaces a socket that nobody serves any more.
-[[nodiscard]] OrFailure<UniqueFd> listen_on(const std::string& path);
+/// Listens on a filesystem socket: who may do what is decided by the peer's credentials. Everybody
+/// may connect (mode 0666); with a `group` only its members may, and root (0660). Replaces a socket
+/// that nobody serves any more.
+[[nodiscard]] OrFailure<UniqueFd> listen_on(const std::string& path, const std::string& group = {});
 
 /// See the file comment.
 class ControlServer {
@@ -36,8 +42,11 @@ public:
 private:
     struct Client {
         UniqueFd socket;
+        std::uint32_t user = 0;
         bool is_root = false;
         FrameReader frames{kRequestBytesMax};
+        RequestRate rate;
+        Instant resumes_at = Instant::never();  ///< It asked too often: the next request's turn.
         std::string unsent;
         bool is_done = false;
     };
@@ -48,6 +57,9 @@ private:
     void accept_client();
     void read_client(ClientId id, Client& client);
     void write_client(Client& client);
+    void work_off(ClientId id);
+    void resume_clients(Instant now);
+    [[nodiscard]] Instant next_resume() const;
     void answer(ClientId id, const OrFailure<Json>& answer);
     void handle(ClientId id, const Client& client, const std::string& body);
     [[nodiscard]] OrFailure<Json> handle_reading(const Request& request);
@@ -56,6 +68,7 @@ private:
     [[nodiscard]] OrFailure<void> handle_detach(ClientId id, const Request& request);
     [[nodiscard]] Json list() const;
     [[nodiscard]] OrFailure<Json> status(const Request& request) const;
+    [[nodiscard]] Json security(std::string_view name) const;
     [[nodiscard]] OrFailure<Json> trace(const Request& request) const;
     [[nodiscard]] OrFailure<Json> udev_info(const Request& request) const;
     [[nodiscard]] Json status_of(const Attachment& attachment) const;

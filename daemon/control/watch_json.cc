@@ -73,6 +73,11 @@ Json watch_json(const watchdog::WatchBlock& block) {
         json["takeover_last_ms"] = ms_from(block.takeover_last_ns.load(relaxed));
         json["takeover_worst_ms"] = ms_from(block.takeover_worst_ns.load(relaxed));
     }
+    if (block.is_upgrading.load(relaxed) != 0) json["upgrading"] = true;
+    if (const std::uint64_t upgrades = block.upgrades.load(relaxed); upgrades > 0) {
+        json["upgrades"] = upgrades;
+        json["upgrade_pause_ms"] = ms_from(block.upgrade_pause_ns.load(relaxed));
+    }
     if (const std::string death = death_text(block); !death.empty()) json["last_death"] = death;
     if (const std::string advice = advice_for(block); !advice.empty()) json["advice"] = advice;
     return json;

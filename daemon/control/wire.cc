@@ -22,11 +22,19 @@ std::string text_of(const Json& json) {
 
 bool has_version(const Json& json) {
     const auto version = json.find("version");
-    return version != json.end() && version->is_number_integer() &&
-           version->get<std::int64_t>() == kWireVersion;
+    if (version == json.end() || !version->is_number_integer()) return false;
+    const auto number = version->get<std::int64_t>();
+    return number >= kWireVersion - kWireVersionSkew && number <= kWireVersion + kWireVersionSkew;
 }
 
 }  // namespace
+
+bool FrameReader::has_whole() const noexcept {
+    if (is_broken_ || buffer_.size() < kLengthBytes) return false;
+    const std::size_t body_bytes =
+        be32_at<0>(std::as_bytes(std::span{buffer_}).first<kLengthBytes>());
+    return body_bytes > body_bytes_max_ || buffer_.size() - kLengthBytes >= body_bytes;
+}
 
 std::optional<std::string> FrameReader::try_take() {
     if (is_broken_ || buffer_.size() < kLengthBytes) return {};

@@ -19,6 +19,9 @@ namespace holdfast::daemon {
 using Json = nlohmann::ordered_json;
 
 inline constexpr int kWireVersion = 1;
+/// Clients and daemons of the release before and after this one are understood: keys are never
+/// taken away, unknown ones are passed over, and an unknown verb is refused by name.
+inline constexpr int kWireVersionSkew = 1;
 /// Longest request that control reads; an attach needs about one kilobyte.
 inline constexpr std::size_t kRequestBytesMax = 64 * 1024;
 /// Longest answer that a client reads: status of some hundred attachments.
@@ -29,6 +32,8 @@ class FrameReader {
 public:
     explicit FrameReader(std::size_t body_bytes_max) : body_bytes_max_(body_bytes_max) {}
     void append(std::string_view bytes) { buffer_ += bytes; }
+    /// try_take() would give a body, or find that the stream is broken.
+    [[nodiscard]] bool has_whole() const noexcept;
     /// The next whole body; empty when more bytes are needed or the stream is broken.
     [[nodiscard]] std::optional<std::string> try_take();
     /// A length beyond the limit came: nothing more can be read from this stream.

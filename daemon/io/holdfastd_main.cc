@@ -2,8 +2,10 @@
 ///
 ///   holdfastd [--control PROGRAM] [--no-lockdown] [options of holdfast-control]
 ///   holdfastd --measure
+///   holdfastd --io-process FD
 ///
-/// The second form prints what the image of a process takes, for `holdfast plan`.
+/// The second form prints what the image of a process takes, for `holdfast plan`. The third is how
+/// the supervisor of another release starts an I/O process of this one (daemon/io/handover.h).
 /// Everything else on the command line goes to holdfast-control.
 
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include <span>
 #include <string_view>
 
+#include "daemon/io/handover.h"
 #include "daemon/io/io_process.h"
 #include "daemon/io/supervisor.h"
 #include "reserve/heap.h"
@@ -27,6 +30,7 @@ using namespace holdfast;
 constexpr std::size_t kPathBytesMax = 512;
 constexpr std::string_view kControlName = "holdfast-control";
 
+std::array<char, kPathBytesMax> own_path{};
 std::array<char, kPathBytesMax> control_path{};
 std::optional<daemon::Supervisor> supervisor;
 
@@ -35,6 +39,7 @@ bool find_control() {
     const ssize_t got = ::readlink("/proc/self/exe", control_path.data(), control_path.size() - 1);
     if (got <= 0) return false;
     const std::string_view self{control_path.data(), static_cast<std::size_t>(got)};
+    self.copy(own_path.data(), own_path.size() - 1);
     const std::size_t folder = self.rfind('/') + 1;
     if (folder + kControlName.size() >= control_path.size()) return false;
     const auto rest = std::span{control_path}.subspan(folder);
@@ -59,6 +64,17 @@ int print_image(const reserve::ImageFacts& image) {
     return ::write(STDOUT_FILENO, line.data(), bytes) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/// An I/O process for a supervisor that may be of another release.
+[[noreturn]] void become_io_process(std::string_view number, const reserve::ImageFacts& image) {
+    int fd = -1;
+    const auto end = std::from_chars(number.begin(), number.end(), fd);
+    if (end.ec != std::errc{} || end.ptr != number.end()) ::_exit(daemon::kIoExitFailed);
+    auto taken = daemon::take_handover(fd);
+    if (!taken) ::_exit(daemon::kIoExitFailed);
+    taken->inheritance.image = image;
+    ::_exit(daemon::run_io_process(taken->spec, std::move(taken->inheritance)));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -71,11 +87,16 @@ int main(int argc, char** argv) {
     daemon::SupervisorOptions options;
     // Without /proc the plan shows the arena alone.
     if (image) options.image = *image;
-    if (find_control()) options.control_program = control_path.data();
+    if (find_control()) {
+        options.control_program = control_path.data();
+        options.program = own_path.data();
+    }
     while (!words.empty()) {
         const std::string_view word{words.front()};
         if (word == "--measure") {
             return image ? print_image(*image) : EXIT_FAILURE;
+        } else if (word == daemon::kIoProcessOption && words.size() > 1) {
+            become_io_process(words[1], options.image);
         } else if (word == "--no-lockdown") {
             options.lock_down = false;
             words = words.subspan(1);

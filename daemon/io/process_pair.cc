@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "daemon/io/child.h"
 #include "daemon/io/driver.h"
+#include "daemon/io/handover.h"
 #include "daemon/io/io_process.h"
 #include "daemon/io/nbd_export.h"
 #include "daemon/shared/flight_reader.h"
@@ -51,7 +52,7 @@ OrErrno<void> ProcessPair::open(AttachmentId id, const AttachSpec& spec) noexcep
     is_used_ = true;
     id_ = id;
     spec_ = spec;
-    is_stopping_ = false;
+    is_stopping_ = is_upgrading_ = uses_program_ = false;
     pair_ = watchdog::Pair{};
     active_ = standby_ = Process{};
     device_ = -1;
@@ -99,7 +100,7 @@ void ProcessPair::learn_device() noexcept {
 }
 
 bool ProcessPair::wants_standby() const noexcept {
-    return !is_stopping_ && (spec_.flags & kAttachWithoutStandby) == 0;
+    return !is_stopping_ && (is_upgrading_ || (spec_.flags & kAttachWithoutStandby) == 0);
 }
 
 // Forks.
@@ -127,6 +128,10 @@ void ProcessPair::become_io(const PairContext& context, bool stands_by, bool suc
                               .image = context.image};
     std::array kept{inheritance.area.get(), inheritance.command.get(), inheritance.listener.get(),
                     inheritance.order.get()};
+    if (uses_program_ && stands_by) {
+        exec_io_process(context.program, spec_, std::move(inheritance));
+        ::_exit(kIoExitFailed);
+    }
     close_all_but(kept);
     ::_exit(run_io_process(spec_, std::move(inheritance)));
 }
@@ -148,6 +153,7 @@ Death ProcessPair::death_of(const Process& process, int status) const noexcept {
 bool ProcessPair::on_exit(pid_t pid, int status, Instant own, const PairContext& context) noexcept {
     HF_ASSERT(owns(pid));
     if (pid == standby_.pid) {
+        if (standby_.is_new) fail_upgrade();
         standby_ = Process{};
         pair_.on_standby_gone(own);
         publish();
@@ -158,8 +164,10 @@ bool ProcessPair::on_exit(pid_t pid, int status, Instant own, const PairContext&
     learn_device();
     const Death death = death_of(active_, status);
     active_ = Process{};
-    block().last_death.store(static_cast<std::uint32_t>(death), relaxed);
-    block().last_signal.store(WIFSIGNALED(status) ? WTERMSIG(status) : 0, relaxed);
+    if (!is_upgrading_) {  // Which kills it by our order.
+        block().last_death.store(static_cast<std::uint32_t>(death), relaxed);
+        block().last_signal.store(WIFSIGNALED(status) ? WTERMSIG(status) : 0, relaxed);
+    }
     const PairOrder order = pair_.on_active_gone(own, death);
     carry_out(order, own, context);
     return order == PairOrder::End;
@@ -184,7 +192,7 @@ void ProcessPair::carry_out(PairOrder order, Instant own, const PairContext& con
 void ProcessPair::make_standby(Instant own, const PairContext& context) noexcept {
     const auto pid = fork_io(context, true, false);
     if (!pid) return;  // The next look tries again.
-    standby_ = {.pid = *pid};
+    standby_ = {.pid = *pid, .is_new = uses_program_};
     standby_.watch.begin(own, HeartbeatWatch::kWarmUpLimit, block().standby_beats.load(relaxed));
     pair_.on_standby_made();
 }
@@ -232,6 +240,7 @@ void ProcessPair::take_claims(const watchdog::Look& look) noexcept {
             const Instant since = Instant::from_ns(block().serving_since_ns.load(relaxed));
             const std::int64_t took = (since - died_at_).ns();
             block().takeover_last_ns.store(took, relaxed);
+            judge_upgrade(took);
             block().takeover_worst_ns.store(std::max(took, block().takeover_worst_ns.load(relaxed)),
                                             relaxed);
         }
@@ -242,6 +251,7 @@ void ProcessPair::take_claims(const watchdog::Look& look) noexcept {
         pair_.on_standby_stands();
         standby_.watch.begin(look.at, HeartbeatWatch::kLoopLimit,
                              block().standby_beats.load(relaxed));
+        if (is_upgrading_ && standby_.is_new) replace_active();
         publish();
     }
 }
@@ -267,6 +277,37 @@ void ProcessPair::publish() const noexcept {
     told.standby_pid.store(standby_.pid, relaxed);
     told.wants_standby.store(wants_standby() ? 1 : 0, relaxed);
     told.takeovers.store(pair_.takeovers(), relaxed);
+    told.is_upgrading.store(is_upgrading_ ? 1 : 0, relaxed);
+}
+
+// Upgrade: a death that we order, behind which a standby of the new program stands.
+
+void ProcessPair::begin_upgrade() noexcept {
+    if (is_upgrading_ || is_stopping_) return;
+    is_upgrading_ = uses_program_ = true;
+    active_.is_new = standby_.is_new = false;  // Whatever an earlier upgrade made of them.
+    if (standby_.pid > 0) ::kill(standby_.pid, SIGKILL);
+    publish();
+}
+
+void ProcessPair::replace_active() noexcept {
+    if (active_.pid > 0) ::kill(active_.pid, SIGKILL);
+}
+
+/// A takeover has come to its end; whose it was shows what serves.
+void ProcessPair::judge_upgrade(std::int64_t pause_ns) noexcept {
+    if (!is_upgrading_) return;
+    if (!active_.is_new) return fail_upgrade();
+    is_upgrading_ = false;
+    block().upgrade_pause_ns.store(pause_ns, relaxed);
+    block().upgrades.fetch_add(1, release);
+}
+
+/// The old program goes on.
+void ProcessPair::fail_upgrade() noexcept {
+    if (!std::exchange(is_upgrading_, false)) return;
+    uses_program_ = false;
+    block().upgrades_failed.fetch_add(1, release);
 }
 
 // Shutdown.

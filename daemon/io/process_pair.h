@@ -29,6 +29,7 @@ struct PairContext {
     reserve::ImageFacts image;
     reserve::SettingState kernel_reserve{};  ///< See IoInheritance.
     reserve::SettingState page_cluster{};
+    const char* program = nullptr;  ///< Where our own program stands, or its successor.
 };
 
 /// "/dev/ublkbN", with its zero.
@@ -75,6 +76,10 @@ public:
     /// Judges heartbeats, takes claims, makes standbys. `now`: CLOCK_MONOTONIC.
     void on_look(const watchdog::Look& look, const PairContext& context) noexcept;
 
+    /// Replaces both processes by the program that stands at PairContext::program now: a standby of
+    /// it is made, and takes over. Told in the watch block; nothing when one is under way.
+    void begin_upgrade() noexcept;
+
     /// It is being detached by us: no death is answered with a successor any more.
     void order_detach(bool hurry) noexcept;
     void kill_all() const noexcept;
@@ -84,12 +89,16 @@ private:
     struct Process {
         pid_t pid = 0;
         bool was_silent = false;  ///< We killed it.
+        bool is_new = false;      ///< Of the new program.
         watchdog::HeartbeatWatch watch{};
     };
 
     [[nodiscard]] watchdog::WatchBlock& block() const noexcept { return shared_.area().watch; }
     [[nodiscard]] std::uint64_t active_beats() const noexcept;
     [[nodiscard]] bool wants_standby() const noexcept;
+    void replace_active() noexcept;
+    void judge_upgrade(std::int64_t pause_ns) noexcept;
+    void fail_upgrade() noexcept;
     [[nodiscard]] watchdog::Death death_of(const Process& process, int status) const noexcept;
     [[nodiscard]] OrErrno<pid_t> fork_io(const PairContext& context, bool stands_by,
                                          bool succeeds) noexcept;
@@ -107,6 +116,8 @@ private:
     AttachmentId id_{};
     AttachSpec spec_;
     bool is_stopping_ = false;
+    bool is_upgrading_ = false;
+    bool uses_program_ = false;  // New standbys are of the new program.
     watchdog::Pair pair_;
     Process active_;
     Process standby_;

@@ -42,7 +42,7 @@ std::int32_t exit_status_of(int status) noexcept {
 
 Supervisor::Supervisor(const SupervisorOptions& options) noexcept
     : options_(options),
-      context_{.lock_down = options.lock_down, .image = options.image},
+      context_{.lock_down = options.lock_down, .image = options.image, .program = options.program},
       own_time_(clock()) {}
 
 OrErrno<void> Supervisor::open() noexcept {
@@ -184,9 +184,11 @@ void Supervisor::on_message(std::span<const std::byte> bytes) noexcept {
     const auto message = control_message_from(bytes);
     if (!message) return;
     if (message->header.kind == MessageKind::Shutdown) begin_shutdown();
-    if (message->header.kind != MessageKind::Kill) return;
-    const ProcessPair* const pair = find_pair(message->header.attachment);
-    if (pair != nullptr && pair->active_pid() > 0) ::kill(pair->active_pid(), SIGKILL);
+    ProcessPair* const pair = find_pair(message->header.attachment);
+    if (pair == nullptr) return;
+    if (message->header.kind == MessageKind::Upgrade) pair->begin_upgrade();
+    if (message->header.kind == MessageKind::Kill && pair->active_pid() > 0)
+        ::kill(pair->active_pid(), SIGKILL);
 }
 
 void Supervisor::tell(const ControlMessage& message, std::span<const int> fds) noexcept {

@@ -30,6 +30,7 @@ namespace holdfast::daemon {
 
 struct SupervisorOptions {
     const char* control_program = nullptr;
+    const char* program = nullptr;  ///< Our own, as it stood at the start: what an upgrade starts.
     /// What control gets behind its own options: the command line of holdfastd.
     std::span<char* const> control_arguments;
     bool lock_down = true;

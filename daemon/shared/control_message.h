@@ -49,8 +49,9 @@ enum class MessageKind : std::uint16_t {
     Detached,     ///< I/O process -> control: logged out, it will exit.
     HostWanted,   ///< I/O process -> control: a target redirected us to this name.
     HostFound,    ///< control -> I/O process: the same name, and where it is.
+    Upgrade,      ///< control -> supervisor: let the program that is installed now serve.
 };
-inline constexpr std::uint16_t kMessageKindCount = 13;
+inline constexpr std::uint16_t kMessageKindCount = 14;
 
 /// Why an attachment did not come about or did not last. `code` of the message says more.
 enum class FailReason : std::uint8_t {

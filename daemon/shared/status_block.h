@@ -112,7 +112,7 @@ static_assert(std::is_standard_layout_v<StatusFacts>);
 
 /// The shared part. Zero-filled memory is a block in which nothing was published yet.
 struct StatusBlock {
-    static constexpr std::uint64_t kVersion = 4;
+    static constexpr std::uint64_t kVersion = 5;
     static constexpr std::size_t kWords = (sizeof(StatusFacts) + 7) / 8;
 
     /// Odd while the writer is at work; 0: nothing published yet.

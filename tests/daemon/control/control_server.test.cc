@@ -92,6 +92,63 @@ TEST(ControlServer, AnswersBeforeAnythingIsAttached) {
     EXPECT_TRUE(world.ran());
 }
 
+// Goal: a client that never reads holds nobody up, is not worked for beyond what its socket takes,
+// and finds its answers later.
+TEST(ControlServer, AClientThatDoesNotReadDelaysNobody) {
+    PlayedSupervisor world;
+    world.start();
+    const UniqueFd stuck = world.begin("version");
+    std::string frame = frame_of(body_of(Request{.verb = "metrics", .arguments = Json::object()}));
+    std::size_t sent = 0;
+    for (int i = 0; i < 20'000; ++i) {
+        const ssize_t done =
+            ::send(stuck.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (done != static_cast<ssize_t>(frame.size())) break;
+        ++sent;
+        if (i % 1000 == 0) {
+            EXPECT_TRUE(world.ask("version"));
+        }
+    }
+    EXPECT_LT(sent, 20'000U) << "control took everything";
+    EXPECT_TRUE(world.ask("version"));
+    EXPECT_TRUE(world.finish(stuck));
+}
+
+// Goal: who asks more than his rate is answered in full, in order, and paced.
+TEST(ControlServer, RequestsBeyondTheRateWait) {
+    constexpr std::uint32_t kRequests = RequestRate::kAtOnce + 10;
+    PlayedSupervisor world;
+    world.start();
+    const Instant began = monotonic_now();
+    const UniqueFd client = world.begin("version");
+    std::string more;
+    for (std::uint32_t i = 1; i < kRequests; ++i)
+        more += frame_of(body_of(Request{.verb = "version", .arguments = Json::object()}));
+    ASSERT_EQ(::send(client.get(), more.data(), more.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(more.size()));
+    FrameReader frames{kAnswerBytesMax};
+    std::array<char, 4096> room{};
+    std::uint32_t answers = 0;
+    while (answers < kRequests && is_readable(client.get(), 5000)) {
+        const ssize_t got = ::recv(client.get(), room.data(), room.size(), 0);
+        if (got <= 0) break;
+        frames.append({room.data(), static_cast<std::size_t>(got)});
+        while (frames.try_take()) ++answers;
+    }
+    EXPECT_EQ(answers, kRequests);
+    EXPECT_GE(monotonic_now() - began, RequestRate::kInterval * 9);
+}
+
+// Goal: with a group the socket is for its members and root alone; an unknown one is told.
+TEST(ControlServer, SocketOfAGroup) {
+    const TempDirectory directory;
+    const std::string path = directory.path("grouped.sock");
+    EXPECT_EQ(listen_on(path, "no-such-group").error().code, ExitCode::Usage);
+    if (::geteuid() != 0) GTEST_SKIP() << "only root may give a socket to a group";
+    ASSERT_TRUE(listen_on(path, "daemon"));
+    EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms{0660});
+}
+
 // Goal: attach answers when the device is there, and the link leads to it until it goes.
 // Rows: BUG-63
 TEST(ControlServer, AttachWaitsUntilReadyAndDetachUntilGone) {

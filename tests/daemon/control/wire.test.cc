@@ -45,14 +45,46 @@ TEST(Wire, RequestSurvivesTheWay) {
 // Goal: whatever a client sends, the daemon answers with a sentence.
 TEST(Wire, NonsenseRequestsAreRefusedWithASentence) {
     for (const char* body :
-         {"", "{", "[]", "{}", R"({"version":2,"verb":"list"})", R"({"version":1})",
-          R"({"version":1,"verb":5})", R"({"version":1,"verb":"list","arguments":[]})",
-          R"({"version":"1","verb":"list"})", "\xff\xfe"}) {
+         {"", "{", "[]", "{}", R"({"version":3,"verb":"list"})", R"({"version":-1,"verb":"list"})",
+          R"({"version":1})", R"({"version":1,"verb":5})",
+          R"({"version":1,"verb":"list","arguments":[]})", R"({"version":"1","verb":"list"})",
+          "\xff\xfe"}) {
         const auto request = parse_request(body);
         ASSERT_FALSE(request) << body;
         EXPECT_EQ(request.error().code, ExitCode::Usage);
         EXPECT_FALSE(request.error().sentence.empty());
     }
+}
+
+// Goal: the release before and the one after are understood, and bring keys that we do not know.
+TEST(Wire, OneReleaseOlderOrNewerIsUnderstood) {
+    for (const int version : {kWireVersion - 1, kWireVersion, kWireVersion + 1}) {
+        Json request;
+        request["version"] = version;
+        request["verb"] = "list";
+        request["mood"] = "new";
+        EXPECT_TRUE(parse_request(request.dump())) << version;
+        Json answer;
+        answer["version"] = version;
+        answer["ok"] = true;
+        answer["result"]["a"] = 1;
+        answer["more"] = Json::array();
+        EXPECT_TRUE(parse_answer(answer.dump())) << version;
+    }
+}
+
+// Goal: has_whole() and try_take() agree at every length.
+TEST(FrameReader, KnowsWhetherThereIsAWholeOne) {
+    const std::string frame = frame_of("four");
+    for (std::size_t size = 0; size <= frame.size(); ++size) {
+        FrameReader reader{10};
+        reader.append(frame.substr(0, size));
+        EXPECT_EQ(reader.has_whole(), size == frame.size());
+        EXPECT_EQ(reader.try_take().has_value(), size == frame.size());
+    }
+    FrameReader broken{3};
+    broken.append(frame);
+    EXPECT_TRUE(broken.has_whole());
 }
 
 // Goal: exit code and sentence reach the client as the daemon gave them.

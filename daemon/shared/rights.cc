@@ -1,6 +1,7 @@
-#include "daemon/io/rights.h"
+#include "daemon/shared/rights.h"
 
 #include <linux/capability.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,6 +37,10 @@ reserve::Protection drop_rights(Rights kept) noexcept {
         wanted[CAP_SYS_ADMIN / 32].permitted = kBit;
         wanted[CAP_SYS_ADMIN / 32].effective = kBit;
     }
+    // What a program that it starts could get; only who may is asked, so a refusal says nothing.
+    for (unsigned long right = 0; right <= CAP_LAST_CAP; ++right)
+        if (kept == Rights::None || right != CAP_SYS_ADMIN)
+            ::prctl(PR_CAPBSET_DROP, right, 0, 0, 0);
     __user_cap_header_struct about = header();
     // A refusal shows below, where the kernel is asked what is left.
     static_cast<void>(::syscall(SYS_capset, &about, wanted.data()));

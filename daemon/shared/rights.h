@@ -12,7 +12,8 @@ enum class Rights : unsigned char {
     SystemAdministration,  ///< CAP_SYS_ADMIN: the ublk driver asks for it when a device is stopped.
 };
 
-/// Drops every other capability from all three sets, and reads back.
+/// Drops every other capability from all three sets and, where that is allowed, from the bounding
+/// set; reads the three back.
 [[nodiscard]] reserve::Protection drop_rights(Rights kept) noexcept;
 
 }  // namespace holdfast::daemon
