@@ -35,26 +35,25 @@ void AttachmentTable::judge_upgrade(Attachment& attachment, Instant now) {
     if (!attachment.upgrade) return;
     const UpgradeWait& wait = *attachment.upgrade;
     const watchdog::WatchBlock& watch = attachment.shared.area().watch;
-    OrFailure<Json> said;
+    const auto answer = [&](const OrFailure<Json>& said) {
+        answers_.push_back({.client = wait.waiter.client, .answer = said});
+        attachment.upgrade.reset();
+    };
     if (watch.upgrades.load(acquire) != wait.done_before) {
         Json json;
         json["name"] = attachment.name;
         json["pid"] = watch.active_pid.load(relaxed);
         json["pause_ms"] = static_cast<double>(watch.upgrade_pause_ns.load(relaxed)) / 1e6;
-        said = std::move(json);
+        answer(json);
     } else if (watch.upgrades_failed.load(acquire) != wait.failed_before) {
-        said = fail(ExitCode::Failed,
+        answer(fail(ExitCode::Failed,
                     "the installed program cannot take over from the running one, which goes on; "
-                    "see its log, or restart holdfastd when the device is idle");
+                    "see its log, or restart holdfastd when the device is idle"));
     } else if (wait.waiter.deadline <= now) {
-        said = fail(ExitCode::Timeout, fmt::format("'{}' is still being upgraded; see 'holdfast "
+        answer(fail(ExitCode::Timeout, fmt::format("'{}' is still being upgraded; see 'holdfast "
                                                    "status {}'",
-                                                   attachment.name, attachment.name));
-    } else {
-        return;
+                                                   attachment.name, attachment.name)));
     }
-    answers_.push_back({.client = wait.waiter.client, .answer = said});
-    attachment.upgrade.reset();
 }
 
 }  // namespace holdfast::daemon

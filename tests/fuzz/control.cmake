@@ -7,3 +7,6 @@ holdfast_fuzzer(fuzz_control_message
 holdfast_fuzzer(fuzz_url
     SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/control/fuzz_url.cc
     DEPENDS daemon_control)
+holdfast_fuzzer(fuzz_request
+    SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/control/fuzz_request.cc
+    DEPENDS daemon_control)

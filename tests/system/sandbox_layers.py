@@ -72,7 +72,8 @@ class SandboxLayers(daemon_case.DaemonCase):
                      "system call filter", "core dumps"):
             self.assertTrue(rows[name]["holds"], rows[name])
         for pid in (roles["active"]["pid"], roles["standby"]["pid"]):
-            self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/mnt"), os.readlink("/proc/self/ns/mnt"))
+            self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/mnt"),
+                                os.readlink("/proc/self/ns/mnt"))
         said = self.holdfast("status", "--security").stdout
         for word in ("supervisor", "standby", "SCHED_FIFO 60", "ring limits"):
             self.assertIn(word, said)
@@ -118,7 +119,8 @@ class SandboxLayers(daemon_case.DaemonCase):
         outside = self.folder.parent / f"{self.folder.name}-outside"
         outside.write_text("as it was")
         self.addCleanup(outside.unlink)
-        for path, mode, wanted in ((outside, os.O_RDONLY, None), (outside, os.O_WRONLY, -errno.EACCES),
+        for path, mode, wanted in ((outside, os.O_RDONLY, None),
+                                   (outside, os.O_WRONLY, -errno.EACCES),
                                    (self.folder / "state" / "isids", os.O_WRONLY, None)):
             died, answer = inside.call_inside(control, "openat", AT_FDCWD, str(path), mode)
             self.assertIsNone(died)
