@@ -51,7 +51,7 @@ int limit_ring(io_uring& ring, const RingLimits& limits) noexcept {
     Restrictions list;
     for (const std::uint8_t operation : limits.operations) allow_operation(list, operation);
     for (const std::uint8_t operation : limits.registrations) allow_registering(list, operation);
-    // Linux 7.x takes a list without registrations for no limit on them: name one that does nothing.
+    // Linux 7.x takes a list without registrations for no limit on them: name a harmless one.
     if (limits.registrations.empty()) allow_registering(list, IORING_UNREGISTER_EVENTFD);
     set_flags(list, IORING_RESTRICTION_SQE_FLAGS_ALLOWED);
     if (limits.files == RingFiles::Registered)
