@@ -477,5 +477,26 @@ TEST(Repair, AbsurdNumbersDropTheSession) {
     far_status.expect_violation(Violation::StatusNumberWrong);
 }
 
+// Goal: our logout goes out while a Data-In beyond a gap is still coming in: the rest is dropped,
+// nothing is asked for after a logout, and the session goes its way.
+TEST(Repair, LogoutInTheMidstOfDataBeyondAGap) {
+    Peer peer{level_one()};
+    peer.attach();
+    peer.submit(0, RequestKind::Read, 0, 2);
+    const Pdu command = peer.expect(sim::kCommand);
+    peer.send(peer.async(1, 0, 0, 4));  // "Log out", within 4 s.
+    Pdu beyond = data(peer, command, 1);
+    beyond.put(28, 4, peer.expected_cmd_sn).put(32, 4, peer.expected_cmd_sn + 8);
+    const Bytes bytes = peer.encode(beyond);
+    peer.deliver(std::span{bytes}.first(100));
+    peer.live(Duration::from_s(3));
+    const Pdu logout = peer.expect(sim::kLogout);
+    peer.deliver(std::span{bytes}.subspan(100));
+    EXPECT_TRUE(peer.is_quiet());
+    peer.send(peer.logout_response(logout, 0));
+    peer.expect_order(OrderKind::Close);
+    peer.expect_no_completion();
+}
+
 }  // namespace
 }  // namespace holdfast::initiator
