@@ -18,6 +18,8 @@ namespace {
 constexpr std::uint32_t kBlocks = 48;
 /// Everything must be over within this, once the faults have stopped.
 constexpr Micros kLimitQuiet = 400 * kSecond;
+/// Lateness that the loop notices, and in which an answer comes that was held up by it alone.
+constexpr Micros kStallShows = 50'000;
 constexpr std::uint64_t kTurnsMax = 400'000;
 
 Instant instant(Micros at) {
@@ -211,6 +213,12 @@ void World::step_time() {
         next = std::min(next, next_submit_);
     }
     if (next == kNever) return fail("nothing will ever happen again");
+    // A stall of everything that ends about when a time-out does: the loop was not late, and the
+    // target had no time. Nobody can tell that from a dead one, so it ends a little later.
+    const bool is_hidden = asked_ != kNever && stall_until_ > now_ &&
+                           stall_until_ > asked_ - kStallShows &&
+                           stall_until_ < asked_ + kStallShows;
+    if (is_hidden) stall_until_ = asked_ + kStallShows;
     now_ = std::max(now_ + 1, next);
     now_ = std::max(now_, stall_until_);
 }
