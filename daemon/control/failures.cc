@@ -123,6 +123,7 @@ Failure failure_of_machine(const ControlMessage& message) {
     case FailReason::None:
     case FailReason::BadSpec:
     case FailReason::NameTaken:
+    case FailReason::LeftBehind:
     case FailReason::TooManyAttachments:
     case FailReason::LoginFailed:
     case FailReason::ProbeFailed:
@@ -256,6 +257,11 @@ Failure failure_of(const ControlMessage& message) {
     case FailReason::NameTaken:
         return made(ExitCode::Exists,
                     "an attachment with that name is there already; detach it or choose --name");
+    case FailReason::LeftBehind:
+        return made(ExitCode::Exists,
+                    "an I/O process that an earlier holdfastd left behind serves this LUN and goes "
+                    "on; when its device is not in use any more, kill it (it is called "
+                    "holdfast-io) and attach again");
     case FailReason::TooManyAttachments:
         return made(ExitCode::Exists,
                     fmt::format("there are {} attachments already, which is the limit; detach one",

@@ -34,6 +34,7 @@ struct Handed {
     std::int32_t command = -1;
     std::int32_t listener = -1;
     std::int32_t order = -1;
+    std::int32_t lock = -1;
     std::uint32_t attachment = 0;
     std::int32_t recover_ublk_id = -1;
     reserve::SettingState kernel_reserve;
@@ -66,6 +67,7 @@ void exec_io_process(const char* program, const AttachSpec& spec,
     handed.command = keep(inheritance.command.get());
     handed.listener = keep(inheritance.listener.get());
     handed.order = keep(inheritance.order.get());
+    handed.lock = keep(inheritance.lock.get());
     handed.attachment = inheritance.attachment;
     handed.recover_ublk_id = inheritance.recover_ublk_id;
     handed.kernel_reserve = inheritance.kernel_reserve;
@@ -100,6 +102,7 @@ OrErrno<IoHandover> take_handover(int fd) noexcept {
     taken.inheritance.command = UniqueFd{handed.command};
     taken.inheritance.listener = UniqueFd{handed.listener};
     taken.inheritance.order = UniqueFd{handed.order};
+    taken.inheritance.lock = UniqueFd{handed.lock};
     taken.inheritance.attachment = handed.attachment;
     taken.inheritance.recover_ublk_id = handed.recover_ublk_id;
     taken.inheritance.kernel_reserve = handed.kernel_reserve;

@@ -20,6 +20,7 @@ struct IoInheritance {
     UniqueFd command;  ///< Seqpacket, towards control.
     std::uint32_t attachment = 0;
     UniqueFd listener{};  ///< Nbd: the supervisor's, listening. None: make one.
+    UniqueFd lock{};      ///< See unit_lock.h; only held.
     /// Given: stand by. An eventfd that counts when WatchBlock::order_pid names this process.
     UniqueFd order{};
     bool succeeds = false;  ///< Take over from a predecessor that died, at once.

@@ -20,6 +20,7 @@
 #include "daemon/io/handover.h"
 #include "daemon/io/io_process.h"
 #include "daemon/io/nbd_export.h"
+#include "daemon/io/unit_lock.h"
 #include "daemon/shared/flight_reader.h"
 #include "reserve/heap.h"
 #include "reserve/lock_memory.h"
@@ -57,6 +58,10 @@ OrErrno<void> ProcessPair::open(AttachmentId id, const AttachSpec& spec) noexcep
     active_ = standby_ = Process{};
     device_ = -1;
     died_at_ = Instant::never();
+    // First, because a process that was left behind has the same listener's path, too.
+    auto lock = lock_unit(spec);
+    if (!lock) return std::unexpected(lock.error());
+    lock_ = *std::move(lock);
     auto area = make_shared_area(flight_shape_of(spec));
     if (!area) return std::unexpected(area.error());
     area_ = *std::move(area);
@@ -91,7 +96,8 @@ void ProcessPair::forget() noexcept {
     if (standby_.pid > 0) ::kill(standby_.pid, SIGKILL);
     is_used_ = false;
     shared_ = SharedMapping{};
-    for (UniqueFd* const fd : {&area_, &control_end_, &io_end_, &listener_, &order_}) fd->reset();
+    for (UniqueFd* const fd : {&area_, &control_end_, &io_end_, &listener_, &order_, &lock_})
+        fd->reset();
 }
 
 /// The first claim counts: no later one can point at another device.
@@ -120,6 +126,7 @@ void ProcessPair::become_io(const PairContext& context, bool stands_by, bool suc
                               .command = std::move(io_end_),
                               .attachment = id_.raw(),
                               .listener = std::move(listener_),
+                              .lock = std::move(lock_),
                               .order = stands_by ? std::move(order_) : UniqueFd{},
                               .succeeds = succeeds,
                               .recover_ublk_id = succeeds ? device_ : -1,
@@ -127,7 +134,7 @@ void ProcessPair::become_io(const PairContext& context, bool stands_by, bool suc
                               .page_cluster = context.page_cluster,
                               .image = context.image};
     std::array kept{inheritance.area.get(), inheritance.command.get(), inheritance.listener.get(),
-                    inheritance.order.get()};
+                    inheritance.order.get(), inheritance.lock.get()};
     if (uses_program_ && stands_by) {
         exec_io_process(context.program, spec_, std::move(inheritance));
         ::_exit(kIoExitFailed);

@@ -46,7 +46,8 @@ public:
     ProcessPair(const ProcessPair&) = delete;
     ProcessPair& operator=(const ProcessPair&) = delete;
 
-    /// Makes what both processes inherit. Only when !is_used(); after a failure forget() it.
+    /// Makes what both processes inherit. Only when !is_used(); after a failure forget() it. EBUSY:
+    /// a process that an earlier supervisor left behind serves this unit.
     [[nodiscard]] OrErrno<void> open(AttachmentId id, const AttachSpec& spec) noexcept;
     /// Forks the first active.
     [[nodiscard]] OrErrno<void> start(const PairContext& context) noexcept;
@@ -129,6 +130,7 @@ private:
     UniqueFd io_end_;
     UniqueFd listener_;  // Nbd.
     UniqueFd order_;
+    UniqueFd lock_;  // See unit_lock.h.
 };
 
 }  // namespace holdfast::daemon

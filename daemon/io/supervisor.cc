@@ -248,6 +248,7 @@ void Supervisor::attach(const AttachBytes& message) noexcept {
     ProcessPair& pair = *place;
     FailReason reason = FailReason::ExportFailed;
     auto made = pair.open(AttachmentId{++last_id_}, *spec);
+    if (!made && made.error() == Errno{EBUSY}) reason = FailReason::LeftBehind;
     if (made) {
         settle_reserve();
         reason = FailReason::NoProcess;

@@ -70,8 +70,9 @@ enum class FailReason : std::uint8_t {
     NoUblk,              ///< code: errno of opening /dev/ublk-control.
     IoFailed,            ///< code: errno of a ring or a socket.
     Unreachable,         ///< No portal answered in time. notice: the engine's last word.
+    LeftBehind,          ///< A process that an earlier supervisor left behind serves this unit.
 };
-inline constexpr std::uint8_t kFailReasonCount = 15;
+inline constexpr std::uint8_t kFailReasonCount = 16;
 
 /// The front of every message.
 struct MessageHeader {

@@ -54,16 +54,22 @@ class DaemonCase(unittest.TestCase):
             self.programs / "holdfast-target", "--iqn", IQN, "--lun", "size=16M,cache=on",
             "--listen", f"127.0.0.1:{port}").pid
         targets.wait_until(lambda: targets.is_listening(port), "holdfast-target")
+        self.url = f"iscsi://127.0.0.1:{port}/{IQN}/0"
+        self.start_supervisor()
+        attached = self.attach()
+        self.assertEqual(attached.returncode, 0, attached.stderr)
+        self.wait_for_standby()
+
+    def start_supervisor(self):
         self.supervisor = self._run(
             self.programs / "holdfastd", "--socket", self.folder / "control", "--state-dir",
             self.folder / "state", "--link-dir", self.folder / "links").pid
         targets.wait_until(lambda: self.holdfast("list").returncode == 0, "holdfastd")
-        url = f"iscsi://127.0.0.1:{port}/{IQN}/0"
-        attached = self.holdfast("attach", "--name", "disk0", "--profile", "swap", "--export",
-                                 "nbd", "--nbd-socket", self.socket, "--force-tier",
-                                 "--keep-kernel-reserve", url)
-        self.assertEqual(attached.returncode, 0, attached.stderr)
-        self.wait_for_standby()
+
+    def attach(self):
+        return self.holdfast("attach", "--name", "disk0", "--profile", "swap", "--export", "nbd",
+                             "--nbd-socket", self.socket, "--force-tier", "--keep-kernel-reserve",
+                             self.url)
 
     def find_programs(self):
         return client.program().parent

@@ -6,6 +6,7 @@ import signal
 import time
 import unittest
 
+import client
 import daemon_case
 import inside
 import nbd_client
@@ -142,6 +143,25 @@ class Takeover(daemon_case.DaemonCase):
         self.check_load(load)
         self.assertTrue(daemon_case.is_alive(active))
         self.assertNotEqual(self.holdfast("status").returncode, 0)
+
+    def test_a_new_supervisor_leaves_the_old_process_alone(self):
+        # Goal: two processes never serve one unit as the same initiator: the new supervisor says
+        # what to do about the old process, which goes on, and serves when that has gone.
+        active = self.active()
+        self.orphans = [active, self.standby()]
+        os.kill(self.supervisor, signal.SIGKILL)
+        with nbd_client.Load(self.socket) as load:
+            self.start_supervisor()
+            refused = self.attach()
+            self.assertEqual(refused.returncode, client.EXISTS, refused.stderr)
+            self.assertIn("left behind", refused.stderr)
+            before = load.requests
+            targets.wait_until(lambda: load.requests > before + 100, "requests")
+            os.kill(active, signal.SIGKILL)
+            targets.wait_until(lambda: self.attach().returncode == 0, "the lock")
+            before = load.requests
+            targets.wait_until(lambda: load.requests > before + 100, "requests")
+        self.check_load(load)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ TEST(Failures, ReasonsThatScriptsTestForHaveTheirCodes) {
             .code;
     };
     EXPECT_EQ(code_of(FailReason::NameTaken), ExitCode::Exists);
+    EXPECT_EQ(code_of(FailReason::LeftBehind), ExitCode::Exists);
     EXPECT_EQ(code_of(FailReason::TierTooLow), ExitCode::TierTooLow);
     EXPECT_EQ(code_of(FailReason::NoUblk), ExitCode::NotFound);
     EXPECT_EQ(code_of(FailReason::LoginFailed, {.kind = NoticeKind::LoginRefused, .a = 0x0201}),
