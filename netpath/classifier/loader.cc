@@ -1,0 +1,125 @@
+#include "netpath/classifier/loader.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "base/assert.h"
+#include "netpath/classifier/object.h"
+#include "netpath/classifier/table.h"
+
+namespace holdfast::netpath::classifier {
+
+namespace {
+
+/// One sign of pressure lasts as long as kswapd may need between two of them.
+constexpr Duration kPressureHold = Duration::from_ms(500);
+
+struct CloseObject {
+    void operator()(bpf_object* object) const noexcept { bpf_object__close(object); }
+};
+using Object = std::unique_ptr<bpf_object, CloseObject>;
+
+std::unexpected<LoadFailure> failed(LoadStep step, int error) noexcept {
+    return std::unexpected{LoadFailure{.step = step, .error = Errno{error}}};
+}
+
+UniqueFd copy_of(int fd) noexcept {
+    return UniqueFd{fd < 0 ? -1 : ::fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+}
+
+UniqueFd copy_of(const bpf_map* map) noexcept {
+    return map == nullptr ? UniqueFd{} : copy_of(bpf_map__fd(map));
+}
+
+UniqueFd copy_of(const bpf_program* program) noexcept {
+    return program == nullptr ? UniqueFd{} : copy_of(bpf_program__fd(program));
+}
+
+/// Zero, or an errno.
+int attach(Classifier& made, unsigned interface, XdpMode mode) noexcept {
+    LIBBPF_OPTS(bpf_link_create_opts, options,
+                .flags = mode == XdpMode::Native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+    const int fd =
+        bpf_link_create(made.program.get(), static_cast<int>(interface), BPF_XDP, &options);
+    if (fd < 0) return -fd;
+    made.link = UniqueFd{fd};
+    return 0;
+}
+
+int attach(Classifier& made, unsigned interface, XdpWish wish) noexcept {
+    if (wish == XdpWish::Generic) return attach(made, interface, XdpMode::Generic);
+    const int error = attach(made, interface, XdpMode::Native);
+    if (error == 0 || error == EBUSY || wish == XdpWish::Native) return error;
+    return attach(made, interface, XdpMode::Generic);
+}
+
+/// What the interface says about the program it runs.
+std::expected<XdpMode, LoadFailure> read_back(const Classifier& made, unsigned interface) noexcept {
+    bpf_prog_info info{};
+    __u32 bytes = sizeof info;
+    if (const int error = bpf_obj_get_info_by_fd(made.program.get(), &info, &bytes); error != 0)
+        return failed(LoadStep::ReadBack, -error);
+    LIBBPF_OPTS(bpf_xdp_query_opts, found);
+    if (const int error = bpf_xdp_query(static_cast<int>(interface), 0, &found); error != 0)
+        return failed(LoadStep::ReadBack, -error);
+    if (found.prog_id != info.id) return failed(LoadStep::ReadBack, EBUSY);
+    return found.attach_mode == XDP_ATTACHED_DRV ? XdpMode::Native : XdpMode::Generic;
+}
+
+Object open_object() noexcept {
+    libbpf_set_print(nullptr);
+    const auto bytes = classifier_object();
+    return Object{bpf_object__open_mem(bytes.data(), bytes.size(), nullptr)};
+}
+
+/// The table as it begins: no pressure by itself, no lease.
+OrErrno<void> begin_table(int shared_fd) noexcept {
+    const auto table = ClassifierTable::map_fresh(shared_fd);
+    if (!table) return std::unexpected{table.error()};
+    table->set_pressure_hold(kPressureHold);
+    return {};
+}
+
+void attach_events(Classifier& made, const bpf_program* program,
+                   std::span<const char* const> names) noexcept {
+    const auto fit = names.first(std::min(names.size(), Classifier::kEventsMax));
+    for (const char* const name : fit) {
+        const int fd = bpf_raw_tracepoint_open(name, bpf_program__fd(program));
+        if (fd >= 0) std::span{made.events}[made.event_count++] = UniqueFd{fd};
+    }
+}
+
+}  // namespace
+
+std::expected<Classifier, LoadFailure> load_classifier(const ClassifierWish& wish) noexcept {
+    const Object object = open_object();
+    if (!object) return failed(LoadStep::Load, errno);
+    if (const int error = bpf_object__load(object.get()); error != 0)
+        return failed(LoadStep::Load, -error);
+    Classifier made;
+    made.shared = copy_of(bpf_object__find_map_by_name(object.get(), ".data.shared"));
+    made.sockets = copy_of(bpf_object__find_map_by_name(object.get(), "sockets"));
+    made.program = copy_of(bpf_object__find_program_by_name(object.get(), "classify"));
+    const bpf_program* const events = bpf_object__find_program_by_name(object.get(), "on_reclaim");
+    if (!made.shared || !made.sockets || !made.program || events == nullptr)
+        return failed(LoadStep::Load, EMFILE);
+    if (const auto begun = begin_table(made.shared.get()); !begun)
+        return failed(LoadStep::Load, begun.error().code());
+    attach_events(made, events, wish.reclaim_events);
+    if (wish.interface_index == 0) return made;
+    if (const int error = attach(made, wish.interface_index, wish.mode); error != 0)
+        return failed(LoadStep::Attach, error);
+    const auto mode = read_back(made, wish.interface_index);
+    if (!mode) return std::unexpected{mode.error()};
+    made.mode = *mode;
+    HF_ASSERT(made.link);
+    return made;
+}
+
+}  // namespace holdfast::netpath::classifier
