@@ -38,7 +38,7 @@ constexpr Need kNeeds[] = {
     {[](const HostFacts& f) noexcept { return f.reserve_fits; },
      {Tier::B, "the kernel reserve would take over 1/8 of memory: fewer or smaller attachments"}},
     {[](const HostFacts& f) noexcept { return f.has_drop_gate; },
-     {Tier::A, "no XDP drop gate: stray packets are paid from the kernel reserve"}},
+     {Tier::A, "no drop gate: BPF programs do not load; run as root, with Linux 5.18 or later"}},
     {[](const HostFacts& f) noexcept { return f.has_reserved_path; },
      {Tier::A, "no AF_XDP zero-copy path in this release"}},
 };

@@ -33,6 +33,7 @@ OrFailure<Output> run(const Options& options) {
     case Verb::UdevInfo:
     case Verb::Trace:
     case Verb::Upgrade:
+    case Verb::Pressure:
     case Verb::Version: break;
     }
     return run_daemon_verb(options);

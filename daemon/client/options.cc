@@ -123,6 +123,10 @@ void add_daemon_verbs(CLI::App& app, Options& options) {
     trace.add_option("NAME", options.name, "Attachment")->required();
     trace.add_option("--output", options.output, "File to write; standard output without");
     add_daemon(trace, options);
+    CLI::App& pressure = add_verb(app, options, Verb::Pressure, "pressure",
+                                  "Show or force what the classifiers drop");
+    pressure.add_option("MODE", options.mode, "auto, on or off; without it only show");
+    add_daemon(pressure, options);
     add_daemon(add_verb(app, options, Verb::Version, "version", "Versions of client and daemon"),
                options);
 }

@@ -25,6 +25,7 @@ enum class Verb : std::uint8_t {
     UdevInfo,
     Upgrade,
     Trace,
+    Pressure,
     Version,
     Read,
     Write,
@@ -93,6 +94,7 @@ struct Options {
     std::string socket;  ///< Of the daemon; empty: default.
     std::string name;    ///< Attachment, or device for udev-info.
     std::string output;  ///< Of trace; empty: standard output.
+    std::string mode;    ///< Of pressure; empty: only show.
     bool force = false;
     bool security = false;  ///< Of status.
     std::uint64_t seed = 1;

@@ -99,6 +99,36 @@ void add_tier(std::string& text, const Json& status) {
 
 }  // namespace
 
+std::string classifier_text(const Json& classifier) {
+    const auto packets = [&classifier](const char* key) {
+        return count_at(classifier, fmt::format("/packets/{}", key).c_str());
+    };
+    const bool is_on = is_set_at(classifier, "/pressure/is_on");
+    std::string text =
+        fmt::format("  classifier  {} on {}, pressure {} ({}), lease {:.0f} s, {} flows\n",
+                    text_at(classifier, "/xdp"), text_at(classifier, "/interface"),
+                    is_on ? "ON" : "off", text_at(classifier, "/pressure/mode"),
+                    number_at(classifier, "/lease_s"), count_at(classifier, "/flows"));
+    text += fmt::format("              {} times, the switch took {:.3f} ms, at most {:.3f} ms\n",
+                        count_at(classifier, "/pressure/times"),
+                        number_at(classifier, "/pressure/switch_last_ms"),
+                        number_at(classifier, "/pressure/switch_max_ms"));
+    text += fmt::format(
+        "              packets: {} of sessions, {} others passed, {} dropped\n",
+        packets("session_to_socket") + packets("session_to_kernel"),
+        packets("passed_calm") + packets("passed_unleased") + packets("passed_neighbour") +
+            packets("passed_management"),
+        packets("dropped") + packets("dropped_management") + packets("session_without_socket"));
+    const auto drops = classifier.find("drops");
+    if (drops == classifier.end()) return text;
+    constexpr std::size_t kShown = 8;
+    for (std::size_t i = 0; i < drops->size() && i < kShown; ++i)
+        text +=
+            fmt::format("              dropped {} port {}: {}\n", text_at((*drops)[i], "/protocol"),
+                        text_at((*drops)[i], "/port"), count_at((*drops)[i], "/packets"));
+    return text;
+}
+
 std::string status_text(const Json& status) {
     std::string text = fmt::format("{}: {}", text_at(status, "/name"), text_at(status, "/state"));
     if (status.contains("last_failure"))
@@ -112,6 +142,7 @@ std::string status_text(const Json& status) {
                         text_at(status, "/phase"));
     add_tier(text, status);
     add_watchdog(text, status);
+    if (status.contains("classifier")) text += classifier_text(status["classifier"]);
     text += fmt::format("  session     {} to {} LUN {} at {}\n", text_at(status, "/session/phase"),
                         text_at(status, "/session/target"), text_at(status, "/session/lun"),
                         text_at(status, "/session/portal"));

@@ -26,5 +26,7 @@ namespace holdfast::daemon {
 [[nodiscard]] std::string status_text(const Json& status);
 /// "status --security" for people, from the daemon's JSON.
 [[nodiscard]] std::string security_text(const Json& answer);
+/// The lines about one classifier in it.
+[[nodiscard]] std::string classifier_text(const Json& classifier);
 
 }  // namespace holdfast::daemon

@@ -96,6 +96,17 @@ OrFailure<Output> plain_text(const Options& options, std::string verb, Json argu
     return Output{.json = *answer, .text = answer->value("text", "")};
 }
 
+OrFailure<Output> pressure(const Options& options) {
+    Json arguments = Json::object();
+    if (!options.mode.empty()) arguments["mode"] = options.mode;
+    auto answer = ask(options, "pressure", std::move(arguments));
+    if (!answer) return std::unexpected{answer.error()};
+    Output output{.json = *answer, .text = {}};
+    for (const Json& one : answer->value("classifiers", Json::array()))
+        output.text += classifier_text(one);
+    return output;
+}
+
 /// A capture into a file or a pipe; a terminal would only be spoilt by it.
 OrFailure<Output> trace(const Options& options) {
     const bool to_stdout = options.output.empty();
@@ -164,6 +175,7 @@ OrFailure<Output> run_daemon_verb(const Options& options) {
         return plain_text(options, "udev-info", std::move(arguments));
     }
     if (options.verb == Verb::Trace) return trace(options);
+    if (options.verb == Verb::Pressure) return pressure(options);
     return version(options);
 }
 

@@ -20,6 +20,7 @@
 #include "daemon/io/nbd_export.h"
 #include "daemon/io/shared_plan.h"
 #include "daemon/shared/shared_area.h"
+#include "netpath/classifier/loader.h"
 #include "reserve/host_facts.h"
 #include "reserve/kernel_need.h"
 #include "reserve/plan.h"
@@ -219,7 +220,12 @@ OrFailure<Output> run_plan(const Options& options) {
 }
 
 OrFailure<Output> run_check_host() {
-    const reserve::HostFacts facts = reserve::probe_host();
+    reserve::HostFacts facts = reserve::probe_host();
+    // Tried: the programs pass the verifier, and the reclaim events take them. Whether an
+    // interface's driver runs them shows when something is attached over it.
+    const auto classifier = netpath::classifier::load_classifier({});
+    facts.has_drop_gate = classifier.has_value();
+    const bool hears_reclaim = classifier && classifier->event_count > 0;
     const reserve::TierVerdict verdict = reserve::decide_tier(facts);
     Output output;
     Json& json = output.json;
@@ -245,6 +251,8 @@ OrFailure<Output> run_check_host() {
     probed["may_flush_io"] = facts.may_flush_io;
     probed["may_lower_oom_score"] = facts.may_lower_oom_score;
     probed["may_set_kernel_reserve"] = facts.may_set_kernel_reserve;
+    probed["classifier_loads"] = facts.has_drop_gate;
+    probed["classifier_hears_reclaim"] = hears_reclaim;
     if (::geteuid() != 0)
         output.text +=
             "This is what your own user may do; holdfastd runs as root and may do more: "

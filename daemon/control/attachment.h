@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include "base/time.h"
 #include "base/unique_fd.h"
 #include "daemon/control/failure.h"
+#include "daemon/control/gates.h"
 #include "daemon/control/settings.h"
 #include "daemon/control/wire.h"
 #include "daemon/shared/control_message.h"
@@ -62,6 +64,7 @@ struct Attachment {
     std::int32_t ublk_id = -1;  ///< Last one that was ready, to get the same device again.
     UniqueFd command;
     SharedMapping shared;
+    std::shared_ptr<Gate> gate;  ///< Empty: no classifier.
     std::optional<LogConsumer> log;
     Instant retry_at = Instant::never();
     Duration retry_delay{};

@@ -30,6 +30,8 @@ constexpr Duration kRetryMax = Duration::from_s(30);
 /// that an idle control process may stay swapped out.
 constexpr Duration kTickBusy = Duration::from_ms(50);
 constexpr Duration kTickIdle = Duration::from_s(2);
+/// How soon a new address of an interface is known to its classifier.
+constexpr Duration kAddressLook = Duration::from_s(10);
 /// A recording is kept when the session is there again, so that it shows the way back, too; but it
 /// does not wait longer.
 constexpr Duration kRecoveryShown = Duration::from_s(10);
@@ -127,12 +129,17 @@ OrFailure<void> AttachmentTable::send_attach(Attachment& attachment) {
     if (settings.ublk_id < 0) settings.ublk_id = attachment.ublk_id;
     const auto identity = identity_of(settings, *context_.config);
     if (!identity) return std::unexpected{identity.error()};
-    const auto spec = build_spec(settings, *identity);
+    auto spec = build_spec(settings, *identity);
     if (!spec) return std::unexpected{spec.error()};
+    auto gate = gates_.gate_for(settings, *spec);
+    if (!gate) return std::unexpected{gate.error()};
+    attachment.gate = *std::move(gate);
     AttachMessage message;
     message.header.request_id = ++last_request_id_;
     message.spec = *spec;
-    if (const auto sent = send_message(context_.supervisor, bytes_of(message)); !sent)
+    FixedVector<int, GateFiles::kCount> files;
+    if (attachment.gate) files = attachment.gate->files.numbers();
+    if (const auto sent = send_message(context_.supervisor, bytes_of(message), files.span()); !sent)
         return fail(
             ExitCode::Failed,
             fmt::format("holdfastd does not take requests: {}; restart it", sent.error().text()));
@@ -233,6 +240,7 @@ void AttachmentTable::on_attached(const ControlMessage& message,
         if (!sent) context_.log.line(LogLevel::Warning, found->name, "cannot tell it to detach");
         return;
     }
+    if (!found->gate) found->gate = gates_.adopt(GateFiles::taken_from(fds.subspan(2)));
     found->state = AttachmentState::Opening;
     if (message.header.request_id == 0) learn_name(*found);
 }
@@ -330,6 +338,7 @@ void AttachmentTable::on_exited(Attachment& attachment, const ControlMessage& me
     remove_link(context_.link_directory, attachment.name);
     attachment.command.reset();
     attachment.id = AttachmentId{};
+    attachment.gate.reset();
     if (attachment.state == AttachmentState::Detaching) {
         remove(attachment.name);
         return;
@@ -344,6 +353,7 @@ void AttachmentTable::on_exited(Attachment& attachment, const ControlMessage& me
 
 void AttachmentTable::on_failure(Attachment& attachment, const Failure& failure, Instant now) {
     attachment.last_failure = failure;
+    attachment.gate.reset();
     answer_all(attachment, std::unexpected{failure});
     if (!attachment.is_wanted || !attachment.settings) {
         remove(attachment.name);
@@ -412,6 +422,10 @@ void AttachmentTable::judge_deadlines(Attachment& attachment, Instant now) {
 }
 
 void AttachmentTable::tick(Instant now) {
+    if (now >= addresses_due_) {
+        addresses_due_ = now + kAddressLook;
+        gates_.look_at_addresses();
+    }
     for (std::size_t i = 0; i < attachments_.size(); ++i) {
         Attachment& attachment = attachments_[i];
         learn_name(attachment);

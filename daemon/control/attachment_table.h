@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "daemon/control/attachment.h"
 #include "daemon/control/config.h"
+#include "daemon/control/gates.h"
 #include "daemon/control/log_drain.h"
 
 namespace holdfast::daemon {
@@ -25,13 +26,15 @@ struct TableContext {
     const Config* config = nullptr;
     int supervisor = -1;  ///< Seqpacket socket; not owned.
     std::string link_directory{kLinkDirectory};
+    int loader = -1;  ///< Seqpacket socket to holdfast-loader; not owned. -1: none.
     LogDrain log{LogLevel::Info, false};
 };
 
 /// See the file comment.
 class AttachmentTable {
 public:
-    explicit AttachmentTable(TableContext context) : context_(std::move(context)) {}
+    explicit AttachmentTable(TableContext context)
+        : context_(std::move(context)), gates_(context_.loader) {}
 
     /// Everything in the configuration with auto = true that is not there yet.
     void attach_configured(Instant now);
@@ -57,6 +60,7 @@ public:
     /// When tick() is due at the latest.
     [[nodiscard]] Instant next_tick(Instant now) const;
 
+    [[nodiscard]] const Gates& gates() const noexcept { return gates_; }
     [[nodiscard]] std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
     [[nodiscard]] std::span<const Attachment> all() const noexcept { return attachments_; }
     [[nodiscard]] const Attachment* find(std::string_view name) const;
@@ -83,6 +87,8 @@ private:
     TableContext context_;
     std::vector<Attachment> attachments_;
     std::vector<Answer> answers_;
+    Gates gates_;
+    Instant addresses_due_;
     std::uint32_t last_request_id_ = 0;
 };
 

@@ -19,6 +19,7 @@ using initiator::TimerConfig;
 constexpr std::uint32_t kSegmentMin = 512;             // RFC 7143 section 13.12.
 constexpr std::uint32_t kSegmentMax = (1U << 24) - 1;  // RFC 7143 section 13.12.
 constexpr std::size_t kPortalsMax = 4;
+constexpr std::size_t kInterfaceMax = 15;  // IFNAMSIZ, without the zero.
 
 std::unexpected<std::string> want(std::string text) {
     return std::unexpected{std::move(text)};
@@ -319,6 +320,20 @@ constexpr std::array kAttachmentRules{
     Rule<AttachSettings>{
         "keep_kernel_reserve",
         [](N v, AttachSettings& s) { return take_bool(v, s.keep_kernel_reserve); }},
+    Rule<AttachSettings>{"classifier",
+                         [](N v, AttachSettings& s) {
+                             return take_name(v, s.gate.wish.emplace(), gate_wish_from,
+                                              "\"off\", \"auto\", \"require\" or \"generic\"");
+                         }},
+    Rule<AttachSettings>{
+        "classifier_interface",
+        [](N v, AttachSettings& s) { return take_text(v, s.gate.interface, kInterfaceMax); }},
+    Rule<AttachSettings>{
+        "management_port",
+        [](N v, AttachSettings& s) { return take_number(v, s.gate.management_port, {0, 65535}); }},
+    Rule<AttachSettings>{
+        "management_rate",
+        [](N v, AttachSettings& s) { return take_number(v, s.gate.management_rate, {1, 100000}); }},
     Rule<AttachSettings>{"standby",
                          [](N v, AttachSettings& s) { return take_bool(v, s.standby.emplace()); }},
 };

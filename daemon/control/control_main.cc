@@ -20,12 +20,14 @@ namespace {
 using namespace holdfast::daemon;
 
 constexpr std::string_view kUsage =
-    "usage: holdfast-control --supervisor-fd N [--config FILE] [--socket PATH] [--state-dir DIR]\n"
+    "usage: holdfast-control --supervisor-fd N [--loader-fd N] [--config FILE] [--socket PATH] "
+    "[--state-dir DIR]\n"
     "                        [--link-dir DIR]\n"
     "holdfastd starts it; nobody else needs to.\n";
 
 struct Options {
     int supervisor = -1;
+    int loader = -1;
     std::optional<std::string> config;
     std::optional<std::string> socket;
     std::optional<std::string> state_directory;
@@ -51,6 +53,9 @@ std::optional<Options> options_from(std::span<char* const> words) {
         if (key == "--supervisor-fd") {
             const auto [stop, error] =
                 std::from_chars(value.begin(), value.end(), options.supervisor);
+            if (error != std::errc{} || stop != value.end()) return {};
+        } else if (key == "--loader-fd") {
+            const auto [stop, error] = std::from_chars(value.begin(), value.end(), options.loader);
             if (error != std::errc{} || stop != value.end()) return {};
         } else if (key == "--config") {
             options.config = value;
@@ -102,6 +107,7 @@ int main(int argc, char** argv) {
     auto listening = listen_on(config->socket, config->socket_group);
     if (!listening) return say(listening.error());
     ServerOptions server_options{.supervisor = options->supervisor};
+    server_options.loader = options->loader;
     if (const auto links =
             options->link_directory ? options->link_directory : environment("HOLDFAST_LINK_DIR"))
         server_options.link_directory = *links;

@@ -148,6 +148,7 @@ ControlServer::ControlServer(const Config& config, UniqueFd listening, const Ser
       table_({.config = &config,
               .supervisor = options.supervisor,
               .link_directory = options.link_directory,
+              .loader = options.loader,
               .log = log_}) {}
 
 bool ControlServer::run() {
@@ -307,11 +308,13 @@ void ControlServer::handle(ClientId id, const Client& client, const std::string&
     if (!request) return answer(id, std::unexpected{request.error()});
     const bool changes =
         request->verb == "attach" || request->verb == "detach" || request->verb == "upgrade";
-    const bool is_private = changes || request->verb == "trace";
+    const bool forces = request->verb == "pressure" && !text_argument(*request, "mode").empty();
+    const bool is_private = changes || forces || request->verb == "trace";
     if (!is_private) return answer(id, handle_reading(*request));
     if (!client.is_root)
         return answer(id, fail(ExitCode::NotPermitted,
                                fmt::format("only root may {}; use sudo", request->verb)));
+    if (forces) return answer(id, pressure(*request));
     if (!changes) return answer(id, trace(*request));
     if (const auto begun = handle_changing(id, *request); !begun)
         answer(id, std::unexpected{begun.error()});
@@ -357,6 +360,7 @@ OrFailure<void> ControlServer::handle_detach(ClientId id, const Request& request
 
 OrFailure<Json> ControlServer::handle_reading(const Request& request) {
     if (request.verb == "list") return list();
+    if (request.verb == "pressure") return pressure(request);
     if (request.verb == "status") return status(request);
     if (request.verb == "udev-info") return udev_info(request);
     if (request.verb == "metrics") {
@@ -386,6 +390,7 @@ Json ControlServer::status_of(const Attachment& attachment) const {
                      .heartbeat = reader.heartbeat(),
                      .log_records_dropped = attachment.log ? attachment.log->dropped() : 0});
         json["watchdog"] = watch_json(attachment.shared.area().watch);
+        if (attachment.gate) json["classifier"] = gate_json(*attachment.gate, monotonic_now());
         if (attachment.last_failure) json["last_failure"] = attachment.last_failure->sentence;
         return json;
     }
@@ -448,6 +453,24 @@ Json ControlServer::security(std::string_view name) const {
         }
     }
     return all;
+}
+
+/// Shows what the classifiers say, and forces them first when a mode is given.
+OrFailure<Json> ControlServer::pressure(const Request& request) const {
+    const std::string mode_text = text_argument(request, "mode");
+    const auto mode = pressure_mode_from(mode_text);
+    if (!mode && !mode_text.empty()) return fail(ExitCode::Usage, "the mode is auto, on or off");
+    const auto gates = table_.gates().all();
+    if (gates.empty())
+        return fail(ExitCode::NotFound,
+                    "no attachment has a classifier; see 'holdfast status' for the reason");
+    Json json;
+    json["classifiers"] = Json::array();
+    for (const auto& gate : gates) {
+        if (mode) gate->table.set_pressure_mode(*mode);
+        json["classifiers"].push_back(gate_json(*gate, monotonic_now()));
+    }
+    return json;
 }
 
 /// JSON holds no bytes, so the capture goes in hexadecimal.

@@ -24,6 +24,7 @@ namespace holdfast::daemon {
 struct ServerOptions {
     int supervisor = -1;  ///< Inherited; not owned.
     std::string link_directory{kLinkDirectory};
+    int loader = -1;  ///< Socket of holdfast-loader; inherited, not owned. -1: none.
 };
 
 /// Listens on a filesystem socket: who may do what is decided by the peer's credentials. Everybody
@@ -70,6 +71,7 @@ private:
     [[nodiscard]] OrFailure<Json> status(const Request& request) const;
     [[nodiscard]] Json security(std::string_view name) const;
     [[nodiscard]] OrFailure<Json> trace(const Request& request) const;
+    [[nodiscard]] OrFailure<Json> pressure(const Request& request) const;
     [[nodiscard]] OrFailure<Json> udev_info(const Request& request) const;
     [[nodiscard]] Json status_of(const Attachment& attachment) const;
     [[nodiscard]] std::string metrics() const;

@@ -79,6 +79,18 @@ bool default_standby(ProfileId profile) noexcept {
     return profile == ProfileId::Swap || profile == ProfileId::Root;
 }
 
+GateWish default_gate(ProfileId profile) noexcept {
+    return default_standby(profile) ? GateWish::Auto : GateWish::Off;
+}
+
+std::optional<GateWish> gate_wish_from(std::string_view text) noexcept {
+    if (text == "off") return GateWish::Off;
+    if (text == "auto") return GateWish::Auto;
+    if (text == "require") return GateWish::Require;
+    if (text == "generic") return GateWish::Generic;
+    return {};
+}
+
 std::string_view to_text(ProfileId profile) noexcept {
     return kProfiles[static_cast<std::size_t>(profile)];
 }

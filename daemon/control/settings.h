@@ -21,6 +21,21 @@ enum class FenceWish : std::uint8_t {
     Preempt,  ///< A persistent reservation, and PREEMPT AND ABORT; below it as Auto.
 };
 
+/// The classifier in front of the attachment's interface. docs/classifier.md.
+enum class GateWish : std::uint8_t {
+    Off,
+    Auto,     ///< Where the driver has native XDP; without it the tier says so.
+    Require,  ///< Native, or the attachment fails.
+    Generic,  ///< Also behind the driver, where it protects no memory.
+};
+
+struct GateSettings {
+    std::optional<GateWish> wish;  ///< Empty: the profile's.
+    std::string interface;         ///< Empty: the one that leads to the first portal.
+    std::uint16_t management_port = 0;
+    std::uint32_t management_rate = 50;  ///< Packets a second.
+};
+
 /// Sizes, timers and negotiation. Each profile has its own defaults.
 struct Tuning {
     std::uint16_t depth = 32;
@@ -65,11 +80,14 @@ struct AttachSettings {
     bool force_tier = false;
     bool without_lockdown = false;
     bool keep_kernel_reserve = false;
+    GateSettings gate;
     std::optional<bool> standby;  ///< A second I/O process that stands by; empty: the profile's.
 };
 
 /// True where requests must never fail: a second process costs as much locked memory again.
 [[nodiscard]] bool default_standby(ProfileId profile) noexcept;
+/// Auto where requests must never fail.
+[[nodiscard]] GateWish default_gate(ProfileId profile) noexcept;
 
 [[nodiscard]] std::string_view to_text(ProfileId profile) noexcept;
 [[nodiscard]] std::string_view to_text(PromiseTier tier) noexcept;
@@ -78,6 +96,7 @@ struct AttachSettings {
 [[nodiscard]] std::optional<PromiseTier> tier_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<ExportKind> export_kind_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<FenceWish> fence_wish_from(std::string_view text) noexcept;
+[[nodiscard]] std::optional<GateWish> gate_wish_from(std::string_view text) noexcept;
 
 /// "15s", "200ms", "2min", "1h" or "forever"; empty when it is none of these.
 [[nodiscard]] std::optional<Duration> duration_from(std::string_view text) noexcept;

@@ -24,7 +24,7 @@ namespace {
 /// As it lies in the memfd; descriptors are numbers, -1 for none.
 struct Handed {
     static constexpr std::uint64_t kMagic = 0x68'66'68'61'6e'64'65'64;  // "hfhanded"
-    static constexpr std::uint32_t kVersion = 1;
+    static constexpr std::uint32_t kVersion = 2;
 
     std::uint64_t magic = kMagic;
     std::uint32_t version = kVersion;
@@ -35,6 +35,7 @@ struct Handed {
     std::int32_t listener = -1;
     std::int32_t order = -1;
     std::int32_t lock = -1;
+    std::array<std::int32_t, GateFiles::kCount> gate{};
     std::uint32_t attachment = 0;
     std::int32_t recover_ublk_id = -1;
     reserve::SettingState kernel_reserve;
@@ -68,6 +69,8 @@ void exec_io_process(const char* program, const AttachSpec& spec,
     handed.listener = keep(inheritance.listener.get());
     handed.order = keep(inheritance.order.get());
     handed.lock = keep(inheritance.lock.get());
+    std::ranges::transform(inheritance.gate.all, handed.gate.begin(),
+                           [](const UniqueFd& fd) { return keep(fd.get()); });
     handed.attachment = inheritance.attachment;
     handed.recover_ublk_id = inheritance.recover_ublk_id;
     handed.kernel_reserve = inheritance.kernel_reserve;
@@ -103,6 +106,8 @@ OrErrno<IoHandover> take_handover(int fd) noexcept {
     taken.inheritance.listener = UniqueFd{handed.listener};
     taken.inheritance.order = UniqueFd{handed.order};
     taken.inheritance.lock = UniqueFd{handed.lock};
+    std::ranges::transform(handed.gate, taken.inheritance.gate.all.begin(),
+                           [](std::int32_t fd) { return UniqueFd{fd}; });
     taken.inheritance.attachment = handed.attachment;
     taken.inheritance.recover_ublk_id = handed.recover_ublk_id;
     taken.inheritance.kernel_reserve = handed.kernel_reserve;

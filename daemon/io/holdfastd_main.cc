@@ -28,23 +28,22 @@ namespace {
 using namespace holdfast;
 
 constexpr std::size_t kPathBytesMax = 512;
-constexpr std::string_view kControlName = "holdfast-control";
 
 std::array<char, kPathBytesMax> own_path{};
 std::array<char, kPathBytesMax> control_path{};
+std::array<char, kPathBytesMax> loader_path{};
 std::optional<daemon::Supervisor> supervisor;
 
-/// holdfast-control stands in the same folder as we do.
-bool find_control() {
-    const ssize_t got = ::readlink("/proc/self/exe", control_path.data(), control_path.size() - 1);
+/// The programs that belong to us stand in the same folder as we do. False: the path is too long.
+bool find_neighbour(std::string_view name, std::span<char, kPathBytesMax> path) {
+    const ssize_t got = ::readlink("/proc/self/exe", path.data(), path.size() - 1);
     if (got <= 0) return false;
-    const std::string_view self{control_path.data(), static_cast<std::size_t>(got)};
-    self.copy(own_path.data(), own_path.size() - 1);
+    const std::string_view self{path.data(), static_cast<std::size_t>(got)};
     const std::size_t folder = self.rfind('/') + 1;
-    if (folder + kControlName.size() >= control_path.size()) return false;
-    const auto rest = std::span{control_path}.subspan(folder);
-    kControlName.copy(rest.data(), rest.size());
-    rest[kControlName.size()] = '\0';
+    if (folder + name.size() >= path.size()) return false;
+    const auto rest = path.subspan(folder);
+    name.copy(rest.data(), rest.size());
+    rest[name.size()] = '\0';
     return true;
 }
 
@@ -87,10 +86,12 @@ int main(int argc, char** argv) {
     daemon::SupervisorOptions options;
     // Without /proc the plan shows the arena alone.
     if (image) options.image = *image;
-    if (find_control()) {
+    if (find_neighbour("holdfast-control", control_path))
         options.control_program = control_path.data();
-        options.program = own_path.data();
-    }
+    const ssize_t own = ::readlink("/proc/self/exe", own_path.data(), own_path.size() - 1);
+    if (own > 0) options.program = own_path.data();
+    if (find_neighbour("holdfast-loader", loader_path) && ::access(loader_path.data(), X_OK) == 0)
+        options.loader_program = loader_path.data();
     while (!words.empty()) {
         const std::string_view word{words.front()};
         if (word == "--measure") {

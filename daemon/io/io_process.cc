@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <optional>
 #include <utility>
 
 #include "base/assert.h"
 #include "daemon/io/driver.h"
+#include "daemon/io/flow_guard.h"
 #include "daemon/io/io_config.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/nbd_export.h"
@@ -101,7 +103,10 @@ private:
     [[nodiscard]] StatusFacts first_facts() const noexcept;
     [[nodiscard]] ControlMessage message(MessageKind kind) const noexcept;
     [[nodiscard]] reserve::Protection kernel_reserve_row() const noexcept;
+    [[nodiscard]] bool map_gate() noexcept;
+    void look_at_gate() noexcept;
     [[nodiscard]] reserve::Protection ring_row() noexcept;
+    void publish_row(const reserve::Protection& row) noexcept;
     void publish_rows() noexcept;
     /// Always false.
     bool fail(FailReason reason, std::uint64_t code) noexcept;
@@ -123,6 +128,9 @@ private:
     NbdExport* nbd_ = nullptr;
     netpath::FileSlot command_slot_{};
     std::uint64_t locked_bytes_ = 0;
+    netpath::classifier::ClassifierTable gate_;
+    std::optional<FlowGuard> guard_;
+    std::optional<reserve::Protection> gate_row_;
     Exporter* exporter_ = nullptr;
 };
 
@@ -176,7 +184,7 @@ bool IoProcess::prepare() noexcept {
     if (!mapped)
         return fail_early(FailReason::NoProcess, static_cast<std::uint64_t>(mapped.error().code()));
     shared_ = *std::move(mapped);
-    if (!take_memory()) return false;
+    if (!map_gate() || !take_memory()) return false;
     const std::uint16_t command_slot = static_cast<std::uint16_t>(
         driver_.first_extra_file().raw() + (is_ublk() ? UblkExport::kFiles : NbdExport::kFiles));
     command_slot_ = netpath::FileSlot{command_slot};
@@ -252,6 +260,12 @@ void IoProcess::await_order() noexcept {
 bool IoProcess::begin() noexcept {
     driver_.make_engine_in(config_, arena_->region());
     loop_.emplace(driver_, shared_.area(), first_facts());
+    if (gate_.is_mapped()) {
+        guard_.emplace(gate_, netpath::classifier::FlowOwner{inheritance_.attachment});
+        if (!guard_->begin(spec_.session.portals.span(), Driver::clock()))
+            return fail(FailReason::IoFailed, static_cast<std::uint64_t>(ENOSPC));
+        loop_->guard_with(*guard_);
+    }
     loop_->watch_commands(command_slot_, AttachmentId{inheritance_.attachment});
     loop_->say(LogLevel::Info, IoEvent::Started, static_cast<std::uint64_t>(::getpid()));
     loop_->say(LogLevel::Info, IoEvent::PlanMade, plan_.total().raw(), arena_->bytes().size());
@@ -361,18 +375,52 @@ reserve::Protection IoProcess::ring_row() noexcept {
                                "io_uring takes no restrictions; needs Linux 5.10");
 }
 
-void IoProcess::publish_rows() noexcept {
+void IoProcess::publish_row(const reserve::Protection& row) noexcept {
     StatusFacts& facts = loop_->facts();
-    for (const reserve::Protection& row : rows_) {
-        const ProtectionRow published{.name = row.name,
-                                      .wanted = row.wanted,
-                                      .found = row.found,
-                                      .advice = row.advice,
-                                      .holds = row.holds};
-        if (!facts.protections.try_push(published)) return;
-        if (!row.holds)
-            loop_->say(LogLevel::Warning, IoEvent::ProtectionMissing, facts.protections.size() - 1);
+    const bool fits = facts.protections.try_push({.name = row.name,
+                                                  .wanted = row.wanted,
+                                                  .found = row.found,
+                                                  .advice = row.advice,
+                                                  .holds = row.holds});
+    if (fits && !row.holds)
+        loop_->say(LogLevel::Warning, IoEvent::ProtectionMissing, facts.protections.size() - 1);
+}
+
+void IoProcess::publish_rows() noexcept {
+    for (const reserve::Protection& row : rows_) publish_row(row);
+    if (gate_row_) publish_row(*gate_row_);
+}
+
+/// The table is mapped before anything is locked. A standby has a mapping of its own.
+bool IoProcess::map_gate() noexcept {
+    if (!inheritance_.gate.has_any()) return true;
+    auto table = netpath::classifier::ClassifierTable::map(
+        std::span{inheritance_.gate.all}[GateFiles::kShared].get());
+    if (!table)
+        return fail_early(FailReason::IoFailed, static_cast<std::uint64_t>(table.error().code()));
+    gate_ = *std::move(table);
+    return true;
+}
+
+/// What the classifier is, read back: attached where control said, with a lease that runs.
+void IoProcess::look_at_gate() noexcept {
+    const GateSpec& gate = spec_.gate;
+    if (gate.state == GateState::NotWanted) return;
+    if (!gate_.is_mapped()) {
+        gate_row_ = reserve::protection("drop gate", "native", "none", false, gate.refusal.view());
+        return;
     }
+    const int link = std::span{inheritance_.gate.all}[GateFiles::kLink].get();
+    const auto interface = netpath::classifier::linked_interface(link);
+    const bool is_there = interface && *interface == gate.interface_index;
+    const bool is_leased = gate_.lease_until() > Driver::clock();
+    const bool is_native = gate.state == GateState::Native;
+    std::string_view found = is_native ? "native" : "generic";
+    std::string_view advice = "it runs behind the driver: take a card with native XDP";
+    if (!is_leased) found = advice = "no lease";
+    if (!is_there) found = advice = "its interface has gone";
+    gate_row_ = reserve::protection("drop gate", "native", found,
+                                    is_there && is_native && is_leased, advice);
 }
 
 /// All protections but those of arm(): the last is the filter, which is built here and put on in
@@ -411,11 +459,13 @@ bool IoProcess::arm() noexcept {
     // Not before the queue is mapped: what is mapped now is locked, and that needs a right.
     rows_.push(ring_row());
     rows_.push(reserve::enter_landlock());
+    look_at_gate();
     rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
     enter_sandbox();
     facts.locked_bytes = locked_bytes_;
     publish_rows();
-    const TierVerdict verdict = judge_tier(rows_, spec_.exported.kind);
+    const TierVerdict verdict =
+        judge_tier(rows_, spec_.exported.kind, gate_row_ ? &*gate_row_ : nullptr);
     facts.tier = verdict.tier;
     facts.tier_reasons = verdict.reasons;
     loop_->say(LogLevel::Note, IoEvent::TierGiven, static_cast<std::uint64_t>(verdict.tier));
@@ -469,6 +519,7 @@ void IoProcess::leave() noexcept {
         if (driver_.state() != DriverState::Stopped) loop_->turn();
     }
     while (exporter_->phase() != ExportPhase::Stopped && Driver::clock() < give_up) loop_->turn();
+    if (guard_) guard_->end();
     loop_->say(LogLevel::Note, IoEvent::Detached);
     loop_->enter(IoPhase::Ended);
     loop_->tell(message(MessageKind::Detached));

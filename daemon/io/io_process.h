@@ -9,6 +9,7 @@
 
 #include "base/unique_fd.h"
 #include "daemon/shared/attach_spec.h"
+#include "daemon/shared/gate.h"
 #include "reserve/process_plan.h"
 #include "reserve/raised_setting.h"
 
@@ -29,6 +30,7 @@ struct IoInheritance {
     reserve::SettingState kernel_reserve{};  ///< vm.min_free_kbytes, KiB.
     reserve::SettingState page_cluster{};    ///< vm.page-cluster.
     reserve::ImageFacts image{};             ///< Of this program, from the start of main().
+    GateFiles gate{};                        ///< The classifier's; none when there is none.
 };
 
 /// What heap::limit() gives a process of ours: building the system call filter is the largest use.

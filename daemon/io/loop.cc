@@ -69,6 +69,7 @@ void IoLoop::turn() noexcept {
         wait_max = std::clamp(exporter_->next_wake() - Driver::clock(), Duration{}, kIdleWait);
     driver_.run_once(wait_max, this);
     const Instant now = Driver::clock();
+    if (guard_ != nullptr) guard_->on_turn(driver_.last_portal(), now);
     while (const auto completion = driver_.poll_completion()) {
         HF_ASSERT(exporter_ != nullptr);
         exporter_->on_request_done(*completion, now);

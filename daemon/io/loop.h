@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "daemon/io/driver.h"
 #include "daemon/io/exporter.h"
+#include "daemon/io/flow_guard.h"
 #include "daemon/shared/control_message.h"
 #include "daemon/shared/io_event.h"
 #include "daemon/shared/log_ring.h"
@@ -40,6 +41,8 @@ public:
     /// Takes commands for `attachment` from a seqpacket socket that stands at `slot` of the ring's
     /// file table.
     void watch_commands(netpath::FileSlot slot, AttachmentId attachment) noexcept;
+    /// Renewed and told about portals once a turn.
+    void guard_with(FlowGuard& guard) noexcept { guard_ = &guard; }
     void set_exporter(Exporter& exporter) noexcept { exporter_ = &exporter; }
 
     /// One turn, and everything that follows from it.
@@ -83,6 +86,7 @@ private:
     StatusFacts facts_;
     RequestMeter meter_;
     Exporter* exporter_ = nullptr;
+    FlowGuard* guard_ = nullptr;
     std::optional<netpath::FileSlot> commands_;
     AttachmentId attachment_{};
     std::array<std::byte, sizeof(ControlMessage)> command_room_{};

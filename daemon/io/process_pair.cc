@@ -48,8 +48,16 @@ void lock_again(const PairContext& context) noexcept {
     if (context.lock_down) static_cast<void>(reserve::lock_memory(sparse));
 }
 
-OrErrno<void> ProcessPair::open(AttachmentId id, const AttachSpec& spec) noexcept {
+OrErrno<void> ProcessPair::open(AttachmentId id, const AttachSpec& spec, GateFiles gate) noexcept {
     HF_ASSERT(!is_used_);
+    gate_ = std::move(gate);
+    const bool hears_reclaim = static_cast<bool>(std::span{gate_.all}[GateFiles::kEvents]);
+    if (gate_.has_any() && !hears_reclaim) {
+        auto table = netpath::classifier::ClassifierTable::map(
+            std::span{gate_.all}[GateFiles::kShared].get());
+        if (!table) return std::unexpected(table.error());
+        gate_table_ = *std::move(table);
+    }
     is_used_ = true;
     id_ = id;
     spec_ = spec;
@@ -98,6 +106,8 @@ void ProcessPair::forget() noexcept {
     shared_ = SharedMapping{};
     for (UniqueFd* const fd : {&area_, &control_end_, &io_end_, &listener_, &order_, &lock_})
         fd->reset();
+    gate_ = GateFiles{};
+    gate_table_ = netpath::classifier::ClassifierTable{};
 }
 
 /// The first claim counts: no later one can point at another device.
@@ -132,14 +142,17 @@ void ProcessPair::become_io(const PairContext& context, bool stands_by, bool suc
                               .recover_ublk_id = succeeds ? device_ : -1,
                               .kernel_reserve = context.kernel_reserve,
                               .page_cluster = context.page_cluster,
-                              .image = context.image};
-    std::array kept{inheritance.area.get(), inheritance.command.get(), inheritance.listener.get(),
-                    inheritance.order.get(), inheritance.lock.get()};
+                              .image = context.image,
+                              .gate = std::move(gate_)};
+    FixedVector<int, 5 + GateFiles::kCount> kept = inheritance.gate.numbers_of<5>();
+    for (const UniqueFd* const fd : {&inheritance.area, &inheritance.command,
+                                     &inheritance.listener, &inheritance.order, &inheritance.lock})
+        kept.push(fd->get());
     if (uses_program_ && stands_by) {
         exec_io_process(context.program, spec_, std::move(inheritance));
         ::_exit(kIoExitFailed);
     }
-    close_all_but(kept);
+    close_all_but(kept.span());
     ::_exit(run_io_process(spec_, std::move(inheritance)));
 }
 

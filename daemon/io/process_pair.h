@@ -16,6 +16,7 @@
 #include "daemon/shared/attach_spec.h"
 #include "daemon/shared/control_message.h"
 #include "daemon/shared/shared_area.h"
+#include "netpath/classifier/table.h"
 #include "reserve/process_plan.h"
 #include "reserve/raised_setting.h"
 #include "watchdog/supervise/heartbeat_watch.h"
@@ -48,7 +49,8 @@ public:
 
     /// Makes what both processes inherit. Only when !is_used(); after a failure forget() it. EBUSY:
     /// a process that an earlier supervisor left behind serves this unit.
-    [[nodiscard]] OrErrno<void> open(AttachmentId id, const AttachSpec& spec) noexcept;
+    [[nodiscard]] OrErrno<void> open(AttachmentId id, const AttachSpec& spec,
+                                     GateFiles gate = {}) noexcept;
     /// Forks the first active.
     [[nodiscard]] OrErrno<void> start(const PairContext& context) noexcept;
     /// Lets go of everything; a standby is killed, an active goes on without us.
@@ -64,6 +66,13 @@ public:
     /// For control: the shared area, and its end of the command socket.
     [[nodiscard]] int area() const noexcept { return area_.get(); }
     [[nodiscard]] int control_end() const noexcept { return control_end_.get(); }
+    [[nodiscard]] const GateFiles& gate() const noexcept { return gate_; }
+    /// There is a classifier, and no reclaim event tells it about pressure.
+    [[nodiscard]] bool needs_pressure_notes() const noexcept { return gate_table_.is_mapped(); }
+    /// Pressure that was seen otherwise, until then.
+    void note_pressure(Instant until) const noexcept {
+        if (needs_pressure_notes()) gate_table_.note_pressure(until);
+    }
     /// The ublk device that a process of ours made, or -1.
     [[nodiscard]] std::int32_t ublk_id() const noexcept { return device_; }
     /// Nobody serves, and requests wait.
@@ -131,6 +140,8 @@ private:
     UniqueFd listener_;  // Nbd.
     UniqueFd order_;
     UniqueFd lock_;  // See unit_lock.h.
+    GateFiles gate_;
+    netpath::classifier::ClassifierTable gate_table_;  // Mapped only for notes.
 };
 
 }  // namespace holdfast::daemon

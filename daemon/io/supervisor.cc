@@ -1,5 +1,6 @@
 #include "daemon/io/supervisor.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "base/assert.h"
@@ -29,6 +31,11 @@ namespace {
 // Above the I/O processes, so that a mad one can always be stopped.
 constexpr std::int32_t kSupervisorPriority = 60;
 constexpr std::size_t kControlArgumentsMax = 32;
+
+// Some task stood still for memory during 50 ms of 500 ms, the shortest window there is; two
+// windows, then it must happen again.
+constexpr std::string_view kPsiTrigger = "some 50000 500000";
+constexpr Duration kPsiHold = Duration::from_s(1);
 
 Instant clock() noexcept {
     return Driver::clock();
@@ -72,13 +79,15 @@ int Supervisor::run() noexcept {
 }
 
 void Supervisor::turn() noexcept {
-    std::array<pollfd, 2> waits{pollfd{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                                pollfd{.fd = control_.get(), .events = POLLIN, .revents = 0}};
+    std::array<pollfd, 3> waits{pollfd{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                                pollfd{.fd = control_.get(), .events = POLLIN, .revents = 0},
+                                pollfd{.fd = psi_.get(), .events = POLLPRI, .revents = 0}};
     const Instant until = next_wake();
     const Duration left = until.is_never() ? Duration{} : std::max(until - clock(), Duration{});
     const timespec limit{.tv_sec = left.ns() / 1'000'000'000, .tv_nsec = left.ns() % 1'000'000'000};
     ::ppoll(waits.data(), waits.size(), until.is_never() ? nullptr : &limit, nullptr);
     if (waits[0].revents != 0) on_signals();
+    if ((waits[2].revents & POLLPRI) != 0) on_pressure();
     if (control_ && waits[1].revents != 0) read_control();
     if (clock() >= control_due_) {
         control_due_ = Instant::never();
@@ -125,9 +134,10 @@ OrErrno<void> Supervisor::start_control() noexcept {
         return std::unexpected(Errno::last());
     UniqueFd ours{ends[0]};
     const UniqueFd theirs{ends[1]};
+    const UniqueFd loader = start_loader();
     const pid_t pid = ::fork();
     if (pid < 0) return std::unexpected(Errno::last());
-    if (pid == 0) become_control(theirs.get());
+    if (pid == 0) become_control(theirs.get(), loader.get());
     lock_again(context_);
     control_pid_ = pid;
     control_ = std::move(ours);
@@ -137,17 +147,49 @@ OrErrno<void> Supervisor::start_control() noexcept {
     return {};
 }
 
-void Supervisor::become_control(int socket) noexcept {
+/// The loader for a new control process, as the end of a socket; it ends with that. None: there is
+/// no such program, and control says so when it is asked for a classifier.
+UniqueFd Supervisor::start_loader() noexcept {
+    std::array<int, 2> ends{-1, -1};
+    if (options_.loader_program == nullptr ||
+        ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        return {};
+    UniqueFd ours{ends[0]};
+    const UniqueFd theirs{ends[1]};
+    const pid_t pid = ::fork();
+    if (pid < 0) return {};
+    if (pid > 0) {
+        lock_again(context_);
+        return ours;
+    }
     become_ordinary();
-    ::fcntl(socket, F_SETFD, 0);
-    std::array<int, 1> kept{socket};
+    ::fcntl(theirs.get(), F_SETFD, 0);
+    std::array<int, 1> kept{theirs.get()};
     close_all_but(kept);
     std::array<char, 12> number{};
+    std::to_chars(number.begin(), number.end(), theirs.get());
+    std::array<char, 16> name{"holdfast-loader"};
+    std::array<char*, 3> words{name.data(), number.data(), nullptr};
+    ::execv(options_.loader_program, words.data());
+    ::_exit(EXIT_FAILURE);
+}
+
+void Supervisor::become_control(int socket, int loader) noexcept {
+    become_ordinary();
+    ::fcntl(socket, F_SETFD, 0);
+    if (loader >= 0) ::fcntl(loader, F_SETFD, 0);
+    std::array<int, 2> kept{socket, loader};
+    close_all_but(kept);
+    std::array<char, 12> number{};
+    std::array<char, 12> loader_number{};
     std::to_chars(number.begin(), number.end(), socket);
+    std::to_chars(loader_number.begin(), loader_number.end(), loader);
     std::array<char, 16> key{"--supervisor-fd"};
+    std::array<char, 12> loader_key{"--loader-fd"};
     std::array<char, 17> name{"holdfast-control"};
-    std::array<char*, kControlArgumentsMax> words{name.data(), key.data(), number.data()};
-    std::size_t count = 3;
+    std::array<char*, kControlArgumentsMax> words{name.data(), key.data(), number.data(),
+                                                  loader_key.data(), loader_number.data()};
+    std::size_t count = 5;
     for (char* const word : options_.control_arguments)
         if (count + 1 < words.size()) words[count++] = word;
     ::execv(options_.control_program, words.data());
@@ -174,13 +216,14 @@ void Supervisor::read_control() noexcept {
         auto received = receive_message(control_.get(), room_);
         if (!received) return;
         if (received->bytes == 0) return control_.reset();
-        on_message(std::span{room_}.first(received->bytes));
+        on_message(std::span{room_}.first(received->bytes), received->fds);
     }
 }
 
-void Supervisor::on_message(std::span<const std::byte> bytes) noexcept {
+void Supervisor::on_message(std::span<const std::byte> bytes, std::span<UniqueFd> fds) noexcept {
     control_lived_ = true;
-    if (const auto asked = attach_bytes_from(bytes)) return attach(*asked);
+    if (const auto asked = attach_bytes_from(bytes))
+        return attach(*asked, GateFiles::taken_from(fds));
     const auto message = control_message_from(bytes);
     if (!message) return;
     if (message->header.kind == MessageKind::Shutdown) begin_shutdown();
@@ -210,8 +253,11 @@ void Supervisor::announce(const ProcessPair& pair, std::uint32_t request_id) noe
                                       .attachment = pair.id(),
                                       .request_id = request_id}};
     message.pid = pair.active_pid();
-    const std::array<int, 2> fds{pair.area(), pair.control_end()};
-    tell(message, fds);
+    FixedVector<int, kMessageFdsMax> fds;
+    fds.push(pair.area());
+    fds.push(pair.control_end());
+    for (const int fd : pair.gate().numbers()) fds.push(fd);
+    tell(message, fds.span());
 }
 
 // Attachments.
@@ -232,7 +278,7 @@ bool Supervisor::has_live() const noexcept {
     return std::ranges::any_of(pairs_, &ProcessPair::is_used);
 }
 
-void Supervisor::attach(const AttachBytes& message) noexcept {
+void Supervisor::attach(const AttachBytes& message, GateFiles gate) noexcept {
     const std::uint32_t request_id = message.header.request_id;
     const auto spec = attach_spec_from(message.spec);
     if (!spec)
@@ -247,7 +293,7 @@ void Supervisor::attach(const AttachBytes& message) noexcept {
 
     ProcessPair& pair = *place;
     FailReason reason = FailReason::ExportFailed;
-    auto made = pair.open(AttachmentId{++last_id_}, *spec);
+    auto made = pair.open(AttachmentId{++last_id_}, *spec, std::move(gate));
     if (!made && made.error() == Errno{EBUSY}) reason = FailReason::LeftBehind;
     if (made) {
         settle_reserve();
@@ -259,6 +305,7 @@ void Supervisor::attach(const AttachBytes& message) noexcept {
         settle_reserve();
         return refuse(request_id, reason, static_cast<std::uint64_t>(made.error().code()));
     }
+    watch_pressure();
     announce(pair, request_id);
 }
 
@@ -274,6 +321,7 @@ void Supervisor::end(ProcessPair& pair, pid_t pid, std::int32_t exit_status) noe
     const std::int32_t device = pair.ublk_id();
     pair.forget();
     if (device >= 0) bury_ublk(device);
+    watch_pressure();
     settle_reserve();
     // During shutdown nothing is to be attached again.
     if (!is_shutting_down_) tell(message);
@@ -285,6 +333,22 @@ void Supervisor::bury_ublk(std::int32_t id) noexcept {
     become_ordinary();
     close_all_but({});
     ::_exit(delete_ublk_device(id) ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+/// The second-best sign of pressure: it needs us to run.
+void Supervisor::watch_pressure() noexcept {
+    if (!std::ranges::any_of(pairs_, &ProcessPair::needs_pressure_notes)) return psi_.reset();
+    if (psi_) return;
+    UniqueFd file{::open("/proc/pressure/memory", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+    // The trigger ends with a zero.
+    const auto bytes = static_cast<ssize_t>(kPsiTrigger.size() + 1);
+    if (file && ::write(file.get(), kPsiTrigger.data(), kPsiTrigger.size() + 1) == bytes)
+        psi_ = std::move(file);
+}
+
+void Supervisor::on_pressure() const noexcept {
+    const Instant until = clock() + kPsiHold;
+    for (const ProcessPair& pair : pairs_) pair.note_pressure(until);
 }
 
 /// The figures cover all attachments together; without any the old ones come back.

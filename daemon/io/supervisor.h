@@ -31,6 +31,7 @@ namespace holdfast::daemon {
 struct SupervisorOptions {
     const char* control_program = nullptr;
     const char* program = nullptr;  ///< Our own, as it stood at the start: what an upgrade starts.
+    const char* loader_program = nullptr;  ///< Null: no classifier can be had.
     /// What control gets behind its own options: the command line of holdfastd.
     std::span<char* const> control_arguments;
     bool lock_down = true;
@@ -62,10 +63,11 @@ private:
     void on_io_exit(ProcessPair& pair, pid_t pid, int status) noexcept;
 
     [[nodiscard]] OrErrno<void> start_control() noexcept;
-    [[noreturn]] void become_control(int socket) noexcept;
+    [[nodiscard]] UniqueFd start_loader() noexcept;
+    [[noreturn]] void become_control(int socket, int loader) noexcept;
     void read_control() noexcept;
-    void on_message(std::span<const std::byte> bytes) noexcept;
-    void attach(const AttachBytes& message) noexcept;
+    void on_message(std::span<const std::byte> bytes, std::span<UniqueFd> fds) noexcept;
+    void attach(const AttachBytes& message, GateFiles gate) noexcept;
     void announce(const ProcessPair& pair, std::uint32_t request_id) noexcept;
     void refuse(std::uint32_t request_id, FailReason reason, std::uint64_t code) noexcept;
     void tell(const ControlMessage& message, std::span<const int> fds = {}) noexcept;
@@ -73,6 +75,8 @@ private:
     void end(ProcessPair& pair, pid_t pid, std::int32_t exit_status) noexcept;
     void settle_reserve() noexcept;
 
+    void watch_pressure() noexcept;
+    void on_pressure() const noexcept;
     void begin_shutdown() noexcept;
     void leave_in_use(ProcessPair& pair) noexcept;
     void advance_shutdown() noexcept;
@@ -84,6 +88,7 @@ private:
 
     SupervisorOptions options_;
     UniqueFd signals_;
+    UniqueFd psi_;  // Open while a classifier hears of no reclaim events.
     UniqueFd control_;
     pid_t control_pid_ = 0;
     Instant control_started_;

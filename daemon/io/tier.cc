@@ -14,7 +14,8 @@ void add(TierVerdict& verdict, std::string_view text, std::string_view more = {}
 
 }  // namespace
 
-TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported) noexcept {
+TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported,
+                       const reserve::Protection* gate) noexcept {
     TierVerdict verdict{.tier = PromiseTier::B, .reasons = {}};
     if (exported != ExportKind::Ublk) {
         verdict.tier = PromiseTier::C;
@@ -30,6 +31,10 @@ TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported) no
     }
     if (verdict.tier == PromiseTier::B)
         add(verdict, "TCP is the kernel's; tier A needs AF_XDP zero copy");
+    if (gate == nullptr)
+        add(verdict, "no drop gate: stray packets are paid from the kernel reserve");
+    else if (!gate->holds)
+        add(verdict, "no drop gate: ", gate->advice.view());
     return verdict;
 }
 

@@ -15,7 +15,8 @@ struct TierVerdict {
 };
 
 /// Tier A needs the reserved network path, so the kernel path gives B at best.
-[[nodiscard]] TierVerdict judge_tier(const reserve::Protections& rows,
-                                     ExportKind exported) noexcept;
+/// `gate`: the classifier's row, which only tier A needs; null without one.
+[[nodiscard]] TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported,
+                                     const reserve::Protection* gate = nullptr) noexcept;
 
 }  // namespace holdfast::daemon

@@ -58,7 +58,9 @@ bool is_sound(const SessionConfig& session) noexcept {
 
 bool is_sound(const AttachSpec& spec) noexcept {
     return is_sound(spec.name) && is_sound(spec.session) && is_sound(spec.exported.read_only) &&
-           is_sound(spec.exported.nbd_socket_path);
+           is_sound(spec.exported.nbd_socket_path) && is_sound(spec.gate.interface) &&
+           is_sound(spec.gate.refusal) &&
+           static_cast<std::uint8_t>(spec.gate.state) < kGateStateCount;
 }
 
 bool is_between(std::uint64_t value, std::uint64_t low, std::uint64_t high) noexcept {

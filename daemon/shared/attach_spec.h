@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "base/fixed_vector.h"
+#include "daemon/shared/gate.h"
 #include "daemon/shared/profile.h"
 #include "initiator/engine.h"
 #include "initiator/session_config.h"
@@ -57,7 +58,7 @@ enum AttachFlag : std::uint32_t {
 /// See the file comment. Portal hosts are numeric addresses here: nobody resolves names later.
 struct AttachSpec {
     static constexpr std::uint32_t kMagic = 0x48'46'41'53;  // "HFAS"
-    static constexpr std::uint16_t kVersion = 2;
+    static constexpr std::uint16_t kVersion = 3;
     static constexpr std::uint32_t kRequestBytesMax = 4U * 1024 * 1024;
     /// depth * request_bytes_max at most; one attachment never plans for more data than this.
     static constexpr std::uint64_t kDataBytesMax = 512ULL * 1024 * 1024;
@@ -75,6 +76,7 @@ struct AttachSpec {
     initiator::EngineLimits limits;
     SocketSpec socket;
     ExportSpec exported;
+    GateSpec gate;
 };
 
 static_assert(std::is_trivially_copyable_v<initiator::SessionConfig>);

@@ -1,12 +1,13 @@
 /// What control, supervisor and I/O processes say to each other: fixed-size messages over
 /// SOCK_SEQPACKET, one message per packet, descriptors by SCM_RIGHTS.
 ///
-/// To attach: control sends Attach to the supervisor. The supervisor answers Refused, or Attached
-/// with two descriptors: the shared area (shared_area.h), and a seqpacket socket that leads to the
-/// I/O process. On that socket the I/O process says Ready or Failed once, and takes Detach and
-/// SetLogLevel; it says Detached when it has logged out. When an I/O process is gone, the
-/// supervisor says Exited. A control process that starts anew gets an Attached for every
-/// attachment that lives, with request_id 0.
+/// To attach: control sends Attach to the supervisor, with the classifier's descriptors (gate.h) if
+/// there is one; they come back behind those of Attached, for a control process that starts anew.
+/// The supervisor answers Refused, or Attached with two descriptors: the shared area
+/// (shared_area.h), and a seqpacket socket that leads to the I/O process. On that socket the I/O
+/// process says Ready or Failed once, and takes Detach and SetLogLevel; it says Detached when it
+/// has logged out. When an I/O process is gone, the supervisor says Exited. A control process that
+/// starts anew gets an Attached for every attachment that lives, with request_id 0.
 ///
 /// A login may be redirected to a host name at any time (RFC 7143 section 13.8). The I/O process
 /// resolves nothing: it says HostWanted, goes on with its loop, and connects when HostFound comes.
@@ -27,6 +28,7 @@
 #include "base/strong.h"
 #include "base/unique_fd.h"
 #include "daemon/shared/attach_spec.h"
+#include "daemon/shared/gate.h"
 #include "daemon/shared/io_event.h"
 #include "initiator/notice.h"
 
@@ -111,8 +113,8 @@ static_assert(sizeof(ControlMessage) != sizeof(AttachMessage));
 
 /// Room for any message.
 inline constexpr std::size_t kMessageBytesMax = sizeof(AttachMessage);
-/// Descriptors with one message: see MessageKind::Attached.
-inline constexpr std::size_t kMessageFdsMax = 2;
+/// Descriptors with one message: those of MessageKind::Attached, and the classifier's.
+inline constexpr std::size_t kMessageFdsMax = 2 + GateFiles::kCount;
 
 /// What is wrong with a message.
 enum class MessageError : std::uint8_t {

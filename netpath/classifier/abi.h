@@ -102,7 +102,9 @@ struct hf_shared {
     __u16 management_port;     /* 0: none. As on the wire. */
     __u16 unused_port;
     __u32 unused_word;
-    __u64 unused_config[8];
+    __u32 interface_index; /* Where it was attached; 0: nowhere. */
+    __u32 is_native;
+    __u64 unused_config[7];
 
     __u64 reclaim_ns;         /* The last sign of reclaim; 0: never. Written by the kernel. */
     __u64 reclaims;           /* How many. */

@@ -118,6 +118,10 @@ std::expected<Classifier, LoadFailure> load_classifier(const ClassifierWish& wis
     const auto mode = read_back(made, wish.interface_index);
     if (!mode) return std::unexpected{mode.error()};
     made.mode = *mode;
+    const auto table = ClassifierTable::map(made.shared.get());
+    if (!table) return failed(LoadStep::ReadBack, table.error().code());
+    table->set_place(
+        {.interface_index = wish.interface_index, .is_native = made.mode == XdpMode::Native});
     HF_ASSERT(made.link);
     return made;
 }

@@ -169,6 +169,16 @@ OrErrno<ClassifierTable> ClassifierTable::map_fresh(int shared_fd) noexcept {
     return table;
 }
 
+ClassifierTable::Place ClassifierTable::place() const noexcept {
+    return {.interface_index = at(shared().interface_index).load(memory_order_relaxed),
+            .is_native = at(shared().is_native).load(memory_order_relaxed) != 0};
+}
+
+void ClassifierTable::set_place(const Place& place) const noexcept {
+    at(shared().is_native).store(place.is_native ? 1 : 0, memory_order_relaxed);
+    at(shared().interface_index).store(place.interface_index, memory_order_relaxed);
+}
+
 abi::hf_shared& ClassifierTable::shared() const noexcept {
     HF_ASSERT(is_mapped());
     return *shared_;
@@ -347,6 +357,19 @@ OrErrno<void> put_socket(int sockets_fd, std::uint32_t queue, int socket_fd) noe
     if (::syscall(SYS_bpf, BPF_MAP_UPDATE_ELEM, &change, sizeof change) != 0)
         return std::unexpected{Errno::last()};
     return {};
+}
+
+OrErrno<std::uint32_t> linked_interface(int link_fd) noexcept {
+    bpf_link_info info{};
+    bpf_attr question{};
+    question.info.bpf_fd = static_cast<std::uint32_t>(link_fd);
+    question.info.info_len = sizeof info;
+    question.info.info = std::bit_cast<std::uintptr_t>(&info);
+    if (::syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &question, sizeof question) != 0)
+        return std::unexpected{Errno::last()};
+    if (info.type != BPF_LINK_TYPE_XDP || info.xdp.ifindex == 0)
+        return std::unexpected{Errno{ENODEV}};
+    return info.xdp.ifindex;
 }
 
 }  // namespace holdfast::netpath::classifier

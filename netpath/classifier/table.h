@@ -91,6 +91,14 @@ public:
 
     [[nodiscard]] bool is_mapped() const noexcept { return shared_ != nullptr; }
 
+    /// Where the loader attached it, as it read back then.
+    struct Place {
+        std::uint32_t interface_index = 0;
+        bool is_native = false;
+    };
+    [[nodiscard]] Place place() const noexcept;
+    void set_place(const Place& place) const noexcept;
+
     /// `now`: CLOCK_MONOTONIC. Never shortens another one's lease.
     void renew_lease(Instant now) const noexcept;
     [[nodiscard]] Instant lease_until() const noexcept;
@@ -143,5 +151,9 @@ private:
 /// Socket reach it. One for each queue; a later one takes the place. Needs CAP_BPF or CAP_SYS_ADMIN
 /// on some kernels, so before rights are dropped. The kernel removes a socket that is closed.
 [[nodiscard]] OrErrno<void> put_socket(int sockets_fd, std::uint32_t queue, int socket_fd) noexcept;
+
+/// The interface that a link of the classifier's is attached to; ENODEV when it has gone. Asks the
+/// kernel, so before rights are dropped.
+[[nodiscard]] OrErrno<std::uint32_t> linked_interface(int link_fd) noexcept;
 
 }  // namespace holdfast::netpath::classifier

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <span>
 
 #include "base/fixed_vector.h"
 
@@ -75,6 +76,19 @@ const sockaddr* SocketAddress::raw() const noexcept {
 
 socklen_t SocketAddress::raw_bytes() const noexcept {
     return is_ipv6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+}
+
+wire::IpAddress SocketAddress::ip() const noexcept {
+    if (storage_.ss_family == AF_INET) {
+        sockaddr_in address{};
+        std::memcpy(&address, &storage_, sizeof address);
+        return wire::IpAddress::v4(
+            std::as_bytes(std::span<const in_addr, 1>{&address.sin_addr, 1}));
+    }
+    if (storage_.ss_family != AF_INET6) return {};
+    sockaddr_in6 address{};
+    std::memcpy(&address, &storage_, sizeof address);
+    return wire::IpAddress::v6(std::as_bytes(std::span<const in6_addr, 1>{&address.sin6_addr, 1}));
 }
 
 }  // namespace holdfast::netpath

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string_view>
 
+#include "netpath/wire/address.h"
+
 namespace holdfast::netpath {
 
 /// Copyable; valid for the kernel as long as the object stays where it is.
@@ -23,6 +25,8 @@ public:
 
     [[nodiscard]] const sockaddr* raw() const noexcept;
     [[nodiscard]] socklen_t raw_bytes() const noexcept;
+    /// Without port and scope; unset for nowhere().
+    [[nodiscard]] wire::IpAddress ip() const noexcept;
     [[nodiscard]] bool is_ipv6() const noexcept { return storage_.ss_family == AF_INET6; }
 
 private:

@@ -7,7 +7,7 @@ import time
 from .places import PROJECT  # noqa: F401  (makes `rigkit` importable)
 from rigkit import paths, processes
 
-PROGRAMS = ("holdfastd", "holdfast-control", "holdfast")
+PROGRAMS = ("holdfastd", "holdfast-control", "holdfast-loader", "holdfast")
 NAME = "peer"
 INITIATOR = "iqn.2026-01.test.peers:initiator"
 START_LIMIT_S = 20

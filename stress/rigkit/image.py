@@ -30,6 +30,7 @@ GUEST_PACKAGES = (
     "fio",
     "iproute2",
     "kmod",
+    "libbpf1",
     "libfmt9",
     "libisal2",
     "libjemalloc2",

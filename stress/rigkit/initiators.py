@@ -58,7 +58,7 @@ DEV=/dev/nbd0
 HOLDFAST = Initiator(
     name="holdfast",
     about="holdfastd over ublk, profile swap, defaults",
-    programs=("holdfastd", "holdfast-control", "holdfast"),
+    programs=("holdfastd", "holdfast-control", "holdfast-loader", "holdfast"),
     attach="""
 modprobe ublk_drv
 # The log goes to the console, where it is still to be had when the guest has locked up.

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""The classifier in front of a real daemon's interface: two network namespaces, a session between
+them, a flood beside it. docs/classifier.md."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+import client
+import nbd_client
+import targets
+from takeover import is_alive
+
+IQN = "iqn.2026-01.test.classifier:disk0"
+PORT = 3260
+HERE_ADDRESS, THERE_ADDRESS = "10.78.31.1", "10.78.31.2"
+FLOOD_PORT = 9000
+FLOOD_PACKETS = 2000
+
+
+def missing():
+    """Why this cannot be tested here, or None."""
+    if client.missing():
+        return client.missing()
+    return None if os.geteuid() == 0 else "network namespaces and BPF programs need root"
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+class Classifier(unittest.TestCase):
+    def setUp(self):
+        if missing():
+            self.skipTest(missing())
+        folder = tempfile.TemporaryDirectory(prefix="hf-class-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.programs = client.program().parent
+        self.here, self.there = f"hfc-here-{os.getpid()}", f"hfc-there-{os.getpid()}"
+        for name in (self.here, self.there):
+            ip("netns", "add", name)
+            self.addCleanup(subprocess.run, ["ip", "netns", "del", name], check=False)
+        ip("link", "add", "near", "netns", self.here, "type", "veth", "peer", "name", "far",
+           "netns", self.there)
+        for name, device, address in ((self.here, "near", HERE_ADDRESS),
+                                      (self.there, "far", THERE_ADDRESS)):
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", device)
+            ip("-n", name, "link", "set", device, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        self.run_in(self.there, "holdfast-target", "--iqn", IQN, "--lun", "size=16M,cache=on",
+                    "--listen", f"{THERE_ADDRESS}:{PORT}")
+        self.supervisor = self.run_in(
+            self.here, "holdfastd", "--socket", self.folder / "control", "--state-dir",
+            self.folder / "state", "--link-dir", self.folder / "links").pid
+        targets.wait_until(lambda: self.holdfast("list").returncode == 0, "holdfastd")
+
+    def in_namespace(self, name, *command):
+        return ["nsenter", f"--net=/run/netns/{name}", *[str(word) for word in command]]
+
+    def run_in(self, name, program, *options):
+        with (self.folder / f"{program}.log").open("wb") as out:
+            process = subprocess.Popen(
+                self.in_namespace(name, self.programs / program, *options), stdout=out,
+                stderr=subprocess.STDOUT)
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process):
+        children = self.children() if process.pid == getattr(self, "supervisor", 0) else []
+        process.terminate()
+        try:
+            process.wait(targets.STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pid in [*children, *getattr(self, "orphans", [])]:
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def children(self):
+        path = pathlib.Path(f"/proc/{self.supervisor}/task/{self.supervisor}/children")
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+    def holdfast(self, verb, *options):
+        words = [self.programs / "holdfast", verb, "--socket", self.folder / "control", *options]
+        return subprocess.run([str(word) for word in words], capture_output=True, text=True,
+                              timeout=client.LIMIT_S, check=False)
+
+    def attach(self, *more, profile="swap"):
+        return self.holdfast(
+            "attach", "--name", "disk0", "--profile", profile, "--export", "nbd", "--nbd-socket",
+            self.folder / "nbd", "--force-tier", "--keep-kernel-reserve", *more,
+            f"iscsi://{THERE_ADDRESS}:{PORT}/{IQN}/0")
+
+    def attach_guarded(self, *more, **keys):
+        attached = self.attach("--set", "classifier=require", *more, **keys)
+        self.assertEqual(attached.returncode, 0, attached.stderr)
+
+    def status(self):
+        return json.loads(self.holdfast("status", "--json", "disk0").stdout)["attachments"][0]
+
+    def pressure(self, *mode):
+        answer = self.holdfast("pressure", "--json", *mode)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        return json.loads(answer.stdout)["classifiers"][0]
+
+    def has_program(self):
+        shown = subprocess.run(["ip", "-n", self.here, "link", "show", "near"], check=True,
+                               capture_output=True, text=True).stdout
+        return "xdp" in shown
+
+    def flood(self, count=FLOOD_PACKETS):
+        """Datagrams from the far side to a socket of this host: how many of them arrive."""
+        script = (
+            "import socket,sys\n"
+            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            f"for i in range({count}): s.sendto(b'x' * 64, ('{HERE_ADDRESS}', {FLOOD_PORT}))\n")
+        receive = (
+            "import socket\n"
+            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "s.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE\n"
+            f"s.bind(('{HERE_ADDRESS}', {FLOOD_PORT}))\n"
+            "print('ready', flush=True)\n"
+            "input()\n"
+            "s.settimeout(0.2)\n"
+            "n = 0\n"
+            "try:\n"
+            "    while True: n += len(s.recv(100)) > 0\n"
+            "except TimeoutError: print(n)\n")
+        with subprocess.Popen(self.in_namespace(self.here, "python3", "-c", receive), text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as receiver:
+            self.assertEqual(receiver.stdout.readline(), "ready\n")
+            subprocess.run(self.in_namespace(self.there, "python3", "-c", script), check=True)
+            return int(receiver.communicate("\n")[0])
+
+    def check_disk(self):
+        """Ten blocks there and back."""
+        disk = nbd_client.NbdClient(self.folder / "nbd")
+        try:
+            for block in range(10):
+                data = nbd_client.content(block, 7)
+                disk.request(nbd_client.WRITE, block, data)
+                self.assertEqual(disk.request(nbd_client.READ, block), data)
+        finally:
+            disk.close()
+
+    # Goal: without pressure other traffic passes, under pressure it is dropped and counted by
+    # protocol and port, while the session goes on; off and auto let it pass again.
+    def test_pressure_drops_strangers_and_keeps_the_session(self):
+        self.attach_guarded()
+        shown = self.status()["classifier"]
+        self.assertEqual((shown["interface"], shown["xdp"]), ("near", "native"))
+        self.assertEqual(shown["flows"], 1)
+        self.assertGreater(shown["lease_s"], 10)
+        self.assertFalse(shown["pressure"]["is_on"])
+        self.assertEqual(self.flood(), FLOOD_PACKETS)
+        self.assertTrue(self.pressure("on")["pressure"]["is_on"])
+        before = self.pressure()
+        self.assertEqual(self.flood(), 0)
+        self.check_disk()
+        after = self.pressure()
+        drops = {(row["protocol"], row["port"]): row["packets"] for row in after["drops"]}
+        self.assertEqual(drops[("udp", FLOOD_PORT)], FLOOD_PACKETS)
+        moved = {key: after["packets"][key] - before["packets"][key] for key in after["packets"]}
+        self.assertGreaterEqual(moved["session_to_kernel"], 20)
+        self.assertEqual(self.status()["counters"]["sessions_lost"], 0)
+        self.pressure("off")
+        self.assertEqual(self.flood(), FLOOD_PACKETS)
+        self.pressure("auto")
+        self.assertEqual(self.flood(), FLOOD_PACKETS)
+
+    # Goal: a session that is lost under pressure comes back: its new connection, whose port nobody
+    # knew, passes, and so does the ARP that it needs.
+    def test_a_session_comes_back_under_pressure(self):
+        self.attach_guarded()
+        self.pressure("on")
+        ip("-n", self.here, "neigh", "flush", "dev", "near")
+        ip("-n", self.there, "neigh", "flush", "dev", "far")
+        ip("-n", self.there, "link", "set", "far", "down")
+        ip("-n", self.there, "link", "set", "far", "up")
+        subprocess.run(self.in_namespace(self.there, "ss", "-K", "sport", f"= {PORT}"),
+                       capture_output=True, check=False)
+        self.check_disk()
+        self.assertGreater(self.pressure()["packets"]["passed_neighbour"], 0)
+
+    # Goal: the death of an I/O process or of control loses neither the classifier nor what it
+    # knows; when everything has died nothing is left in front of the interface.
+    def test_it_outlives_each_process_but_not_all(self):
+        self.attach_guarded()
+        self.pressure("on")
+        targets.wait_until(lambda: self.status()["watchdog"]["standby"] == "standing", "a standby")
+        os.kill(self.status()["watchdog"]["active_pid"], signal.SIGKILL)
+        targets.wait_until(lambda: self.status()["watchdog"]["takeovers"] == 1, "a takeover")
+        self.check_disk()
+        control = [pid for pid in self.children()
+                   if "control" in pathlib.Path(f"/proc/{pid}/comm").read_text()]
+        os.kill(control[0], signal.SIGKILL)
+        targets.wait_until(lambda: self.holdfast("list").returncode == 0, "another control")
+        targets.wait_until(lambda: "classifier" in self.status(), "the classifier is found")
+        self.assertEqual(self.pressure()["pressure"]["mode"], "on")
+        self.assertEqual(self.flood(), 0)
+        self.assertTrue(self.has_program())
+        self.orphans = self.children()
+        for pid in [self.supervisor, *self.orphans]:
+            os.kill(pid, signal.SIGKILL)
+        targets.wait_until(lambda: not self.has_program(), "the program is gone")
+        self.assertEqual(self.flood(), FLOOD_PACKETS)
+
+    # Goal: processes that live but do not run lose the lease, and the host is reachable again.
+    def test_a_stopped_daemon_does_not_cut_the_host_off(self):
+        self.attach_guarded("--set", "standby=false")
+        self.pressure("on")
+        self.assertEqual(self.flood(), 0)
+        self.orphans = self.children()
+        for pid in [self.supervisor, *self.orphans]:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            stopped = time.monotonic()
+            targets.wait_until(lambda: self.flood(100) == 100, "everything passes", 25)
+            self.assertGreater(time.monotonic() - stopped, 5)
+        finally:
+            for pid in [*self.orphans, self.supervisor]:
+                os.kill(pid, signal.SIGCONT)
+
+    # Goal: detached, the interface is as before.
+    def test_detach_takes_it_away(self):
+        self.attach_guarded(profile="data")
+        self.assertTrue(self.has_program())
+        self.assertEqual(self.holdfast("detach", "disk0").returncode, 0)
+        targets.wait_until(lambda: not self.has_program(), "the program is gone")
+
+    # Goal: where there can be none, "require" refuses with a sentence that says what to change, and
+    # "auto" attaches with the same reason in the tier.
+    def test_refusals_say_what_to_change(self):
+        refused = self.attach("--set", "classifier=require", "--set", "classifier_interface=lo")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("no classifier on lo: its driver has no native XDP", refused.stderr)
+        attached = self.attach("--set", "classifier_interface=lo")
+        self.assertEqual(attached.returncode, 0, attached.stderr)
+        reasons = " / ".join(self.status()["tier_reasons"])
+        self.assertIn("no drop gate: its driver has no native XDP", reasons)
+        self.assertNotIn("classifier", self.status())
+
+    # Goal: of the management port as many packets pass as its rate allows; the rest is counted.
+    def test_management_port(self):
+        self.attach_guarded("--set", "management_port=2222", "--set", "management_rate=5")
+        self.pressure("on")
+        script = ("import socket\n"
+                  "for i in range(40):\n"
+                  "    s = socket.socket()\n"
+                  "    s.setblocking(False)\n"
+                  f"    s.connect_ex(('{HERE_ADDRESS}', 2222))\n"
+                  "    s.close()\n")
+        subprocess.run(self.in_namespace(self.there, "python3", "-c", script), check=True)
+        packets = self.pressure()["packets"]
+        self.assertGreaterEqual(packets["passed_management"], 5)
+        self.assertGreaterEqual(packets["dropped_management"], 20)
+
+
+if __name__ == "__main__":
+    unittest.main()
