@@ -36,7 +36,7 @@ struct {
 struct net {
     __u32 from[4];
     __u32 to[4];
-    void *payload;
+    void* payload;
     __u32 protocol;
     __u32 hop_limit;
     __u32 is_v6;
@@ -47,7 +47,7 @@ struct net {
 /// What is known of a packet, for the decision.
 struct packet {
     struct net net;
-    void *end;
+    void* end;
     __u64 now;
     __u32 vlan;
     __u32 kind_protocol;  // For counting: hf_drop_kind().
@@ -55,8 +55,8 @@ struct packet {
     __u32 is_neighbourly;  // ARP or neighbour discovery between us and whom we talk to.
 };
 
-static __always_inline void load_words(__u32 into[4], const void *from, int count) {
-    const __u32 *words = from;
+static __always_inline void load_words(__u32 into[4], const void* from, int count) {
+    const __u32* words = from;
     into[0] = words[0];
     into[1] = count == 4 ? words[1] : 0;
     into[2] = count == 4 ? words[2] : 0;
@@ -74,8 +74,8 @@ static __always_inline int is_other_extension(__u32 protocol) {
 }
 
 /// 0: not an IPv4 header.
-static __always_inline int read_ipv4(struct net *net, void *at, void *end) {
-    const __u8 *bytes = at;
+static __always_inline int read_ipv4(struct net* net, void* at, void* end) {
+    const __u8* bytes = at;
     if (at + 20 > end || bytes[0] >> 4 != 4) return 0;
     const __u32 header = (bytes[0] & 15) * 4;
     if (header < 20 || at + header > end) return 0;
@@ -91,11 +91,11 @@ static __always_inline int read_ipv4(struct net *net, void *at, void *end) {
 }
 
 /// 0: not an IPv6 header.
-static __always_inline int read_ipv6(struct net *net, void *at, void *end) {
-    const __u8 *bytes = at;
+static __always_inline int read_ipv6(struct net* net, void* at, void* end) {
+    const __u8* bytes = at;
     if (at + 40 > end || bytes[0] >> 4 != 6) return 0;
     __u32 next = bytes[6];
-    void *payload = at + 40;
+    void* payload = at + 40;
     net->is_v6 = 1;
     net->is_whole = 0;
     net->is_first = 0;
@@ -107,7 +107,7 @@ static __always_inline int read_ipv6(struct net *net, void *at, void *end) {
 #pragma unroll
     for (__u32 i = 0; i < HF_EXTENSIONS; ++i) {
         if (next != 0 && next != 60) break;
-        const __u8 *extension = payload;
+        const __u8* extension = payload;
         if (payload + 8 > end) return 1;
         const __u32 following = extension[0];
         payload += extension[1] * 8 + 8;
@@ -131,11 +131,11 @@ struct key {
     __u32 is_v6;
 };
 
-static __always_inline __u32 state_at(const struct key *key, __u16 local_port) {
+static __always_inline __u32 state_at(const struct key* key, __u16 local_port) {
     const __u32 begin = hf_flow_hash(key->remote, key->remote_port, local_port);
     for (__u32 i = 0; i < HF_PROBES; ++i) {
-        const struct hf_flow *flow = &shared.flows[(begin + i) & (HF_FLOWS - 1)];
-        const __u32 state = *(volatile const __u32 *)&flow->state;
+        const struct hf_flow* flow = &shared.flows[(begin + i) & (HF_FLOWS - 1)];
+        const __u32 state = *(volatile const __u32*)&flow->state;
         if (state < HF_FLOW_KERNEL) continue;
         if (flow->local_port != local_port || flow->remote_port != key->remote_port) continue;
         if (flow->is_v6 != key->is_v6 || !same_words(flow->remote, key->remote)) continue;
@@ -149,7 +149,7 @@ static __always_inline __u32 state_at(const struct key *key, __u16 local_port) {
 // Functions that are not static are verified once, for all callers together.
 
 /// The state of the session's flow; HF_FLOW_FREE when it is nobody's.
-__noinline int look_up(const struct key *key) {
+__noinline int look_up(const struct key* key) {
     if (!key) return HF_FLOW_FREE;
     const __u32 exact = state_at(key, key->local_port);
     if (exact != HF_FLOW_FREE || key->local_port == 0) return exact;
@@ -163,10 +163,10 @@ static __always_inline int counted(enum hf_reason reason, int verdict) {
 }
 
 /// HF_FLOW_FREE when the segment in `net` is no session's. `quoted`: it is one of ours.
-static __always_inline __u32 flow_of(const struct packet *packet, const struct net *net,
+static __always_inline __u32 flow_of(const struct packet* packet, const struct net* net,
                                      int quoted) {
     if (net->protocol != IPPROTO_TCP) return HF_FLOW_FREE;
-    const __u16 *port = net->payload;
+    const __u16* port = net->payload;
     struct key key = {.vlan = packet->vlan, .is_v6 = net->is_v6};
     if (net->payload + 4 > packet->end) return HF_FLOW_FREE;
     __builtin_memcpy(key.remote, quoted ? net->to : net->from, 16);
@@ -177,9 +177,9 @@ static __always_inline __u32 flow_of(const struct packet *packet, const struct n
 }
 
 /// An ICMP error about a session's segment. The kernel's TCP can wait for all of them but one.
-static __always_inline __u32 icmp_flow_of(const struct packet *packet) {
-    const struct net *net = &packet->net;
-    const __u8 *icmp = net->payload;
+static __always_inline __u32 icmp_flow_of(const struct packet* packet) {
+    const struct net* net = &packet->net;
+    const __u8* icmp = net->payload;
     struct net quoted = {};
     int too_big;
     if (net->protocol != (net->is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) return HF_FLOW_FREE;
@@ -200,7 +200,7 @@ static __always_inline __u32 icmp_flow_of(const struct packet *packet) {
     return state == HF_FLOW_KERNEL && !too_big ? HF_FLOW_FREE : state;
 }
 
-static __always_inline __u32 session_of(const struct packet *packet) {
+static __always_inline __u32 session_of(const struct packet* packet) {
     if (!packet->net.is_whole) return HF_FLOW_FREE;
     if (packet->net.protocol == IPPROTO_TCP) return flow_of(packet, &packet->net, 0);
     return icmp_flow_of(packet);
@@ -212,22 +212,24 @@ struct words {
     __u32 is_v6;
 };
 
-__noinline int is_our_address(const struct words *words) {
+__noinline int is_our_address(const struct words* words) {
     if (!words) return 0;
     for (__u32 i = 0; i < HF_ADDRESSES; ++i) {
-        const struct hf_address *one = &shared.addresses[i];
-        if (one->is_set && one->is_v6 == words->is_v6 && same_words(one->words, words->word)) return 1;
+        const struct hf_address* one = &shared.addresses[i];
+        if (one->is_set && one->is_v6 == words->is_v6 && same_words(one->words, words->word))
+            return 1;
     }
     return 0;
 }
 
 /// Whether `words` is the address of somebody whom we send to; if so, and `station` is not 0, that
 /// is where he is.
-__noinline int is_neighbour(const struct words *words, __u64 station, __u64 now) {
+__noinline int is_neighbour(const struct words* words, __u64 station, __u64 now) {
     if (!words) return 0;
     for (__u32 i = 0; i < HF_NEIGHBOURS; ++i) {
-        struct hf_neighbour *one = &shared.neighbours[i];
-        if (!one->is_set || one->is_v6 != words->is_v6 || !same_words(one->words, words->word)) continue;
+        struct hf_neighbour* one = &shared.neighbours[i];
+        if (!one->is_set || one->is_v6 != words->is_v6 || !same_words(one->words, words->word))
+            continue;
         if (station != 0) {
             one->station = station;
             one->seen_ns = now;
@@ -238,16 +240,16 @@ __noinline int is_neighbour(const struct words *words, __u64 station, __u64 now)
 }
 
 /// Its first byte lowest; 0 for a group's, which is nobody's own.
-static __always_inline __u64 station_at(const __u8 *bytes) {
+static __always_inline __u64 station_at(const __u8* bytes) {
     if (bytes[0] & 1) return 0;
     return bytes[0] | ((__u64)bytes[1] << 8) | ((__u64)bytes[2] << 16) | ((__u64)bytes[3] << 24) |
            ((__u64)bytes[4] << 32) | ((__u64)bytes[5] << 40);
 }
 
 /// RFC 826, for IPv4 over Ethernet.
-static __always_inline int is_arp_for_us(void *at, void *end, __u64 now) {
-    const __u8 *bytes = at;
-    const __u16 *words = at;
+static __always_inline int is_arp_for_us(void* at, void* end, __u64 now) {
+    const __u8* bytes = at;
+    const __u16* words = at;
     struct words sender = {};
     struct words target = {};
     if (at + 28 > end) return 0;
@@ -263,7 +265,7 @@ static __always_inline int is_arp_for_us(void *at, void *end, __u64 now) {
 
 /// Whether the checksum of a message of ND_BYTES is right. RFC 4443 section 2.3.
 #define ND_BYTES 32
-static __always_inline int is_nd_sound(const struct net *net, void *message) {
+static __always_inline int is_nd_sound(const struct net* net, void* message) {
     __u32 pseudo[10];
     __builtin_memcpy(pseudo, net->from, 16);
     __builtin_memcpy(pseudo + 4, net->to, 16);
@@ -277,17 +279,17 @@ static __always_inline int is_nd_sound(const struct net *net, void *message) {
 }
 
 /// Where the message says that its sender is: 0 when it does not.
-static __always_inline __u64 nd_station(const struct packet *packet, int solicitation) {
-    const __u8 *bytes = packet->net.payload;
+static __always_inline __u64 nd_station(const struct packet* packet, int solicitation) {
+    const __u8* bytes = packet->net.payload;
     if (packet->net.payload + ND_BYTES > packet->end) return 0;
     if (bytes[24] != (solicitation ? 1 : 2) || bytes[25] != 1) return 0;
     return is_nd_sound(&packet->net, packet->net.payload) ? station_at(bytes + 26) : 0;
 }
 
 /// RFC 4861 sections 4.3, 4.4 and 7.1.
-static __always_inline int is_nd_for_us(const struct packet *packet) {
-    const struct net *net = &packet->net;
-    const __u8 *bytes = net->payload;
+static __always_inline int is_nd_for_us(const struct packet* packet) {
+    const struct net* net = &packet->net;
+    const __u8* bytes = net->payload;
     struct words target = {.is_v6 = 1};
     struct words from = {.is_v6 = 1};
     struct words to = {.is_v6 = 1};
@@ -304,16 +306,16 @@ static __always_inline int is_nd_for_us(const struct packet *packet) {
     return known | is_our_address(&target) | is_our_address(&to);
 }
 
-static __always_inline void take_kind(struct packet *packet) {
-    const struct net *net = &packet->net;
-    const __u16 *port = net->payload;
+static __always_inline void take_kind(struct packet* packet) {
+    const struct net* net = &packet->net;
+    const __u16* port = net->payload;
     packet->kind_protocol = net->protocol;
     packet->kind_port = 0;
     if (!net->is_whole || net->payload + 4 > packet->end) return;
     if (net->protocol == IPPROTO_TCP || net->protocol == IPPROTO_UDP)
         packet->kind_port = bpf_ntohs(port[1]);
     if (net->protocol == IPPROTO_ICMP || net->protocol == IPPROTO_ICMPV6)
-        packet->kind_port = *(const __u8 *)net->payload;
+        packet->kind_port = *(const __u8*)net->payload;
 }
 
 /// Pressure by the signs of the kernel; its first packet measures how long the switch took.
@@ -339,7 +341,7 @@ static __always_inline int is_pressed(__u64 now) {
 /// The token bucket: steer::TokenBucket. Whoever loses the race too often is beyond the rate.
 static __always_inline int try_take_token(__u64 now) {
     for (int i = 0; i < 4; ++i) {
-        const __u64 next = *(volatile __u64 *)&shared.management_next_ns;
+        const __u64 next = *(volatile __u64*)&shared.management_next_ns;
         const __u64 due = next > now ? next : now;
         if (due - now > shared.management_burst_ns) return 0;
         const __u64 after = due + shared.management_cost_ns;
@@ -348,12 +350,12 @@ static __always_inline int try_take_token(__u64 now) {
     return 0;
 }
 
-static __always_inline void count_drop(const struct packet *packet) {
+static __always_inline void count_drop(const struct packet* packet) {
     const __u64 kind = hf_drop_kind(packet->kind_protocol, packet->kind_port);
     const __u32 begin = (packet->kind_port * 31 + packet->kind_protocol) * 0x9e3779b1u >> 16;
     for (__u32 i = 0; i < HF_DROP_PROBES; ++i) {
-        struct hf_drops *one = &shared.drops[(begin + i) & (HF_DROP_KINDS - 1)];
-        __u64 there = *(volatile __u64 *)&one->kind;
+        struct hf_drops* one = &shared.drops[(begin + i) & (HF_DROP_KINDS - 1)];
+        __u64 there = *(volatile __u64*)&one->kind;
         if (there == 0) there = __sync_val_compare_and_swap(&one->kind, 0, kind);
         if (there != 0 && there != kind) continue;
         __sync_fetch_and_add(&one->packets, 1);
@@ -362,13 +364,13 @@ static __always_inline void count_drop(const struct packet *packet) {
     __sync_fetch_and_add(&shared.drops_of_other_kinds, 1);
 }
 
-static __always_inline int dropped(const struct packet *packet, enum hf_reason reason) {
+static __always_inline int dropped(const struct packet* packet, enum hf_reason reason) {
     count_drop(packet);
     return counted(reason, XDP_DROP);
 }
 
 /// What is nobody's session's.
-static __always_inline int judge_rest(const struct packet *packet) {
+static __always_inline int judge_rest(const struct packet* packet) {
     if (!is_pressed(packet->now)) return counted(HF_CALM, XDP_PASS);
     if (packet->is_neighbourly) return counted(HF_NEIGHBOUR, XDP_PASS);
     const __u16 port = shared.management_port;
@@ -379,8 +381,8 @@ static __always_inline int judge_rest(const struct packet *packet) {
 }
 
 /// The EtherType, host order, and the rest of the frame in `at`. 0: none that is understood.
-static __always_inline __u32 read_ethernet(struct packet *packet, void **at) {
-    const __u16 *head = *at;
+static __always_inline __u32 read_ethernet(struct packet* packet, void** at) {
+    const __u16* head = *at;
     if (*at + 14 > packet->end) return 0;
     __u32 type = bpf_ntohs(head[6]);
     *at += 14;
@@ -396,11 +398,11 @@ static __always_inline __u32 read_ethernet(struct packet *packet, void **at) {
 }
 
 SEC("xdp.frags")
-int classify(struct xdp_md *ctx) {
+int classify(struct xdp_md* ctx) {
     struct packet packet = {};
-    void *at = (void *)(long)ctx->data;
+    void* at = (void*)(long)ctx->data;
     int is_ip = 0;
-    packet.end = (void *)(long)ctx->data_end;
+    packet.end = (void*)(long)ctx->data_end;
     packet.now = bpf_ktime_get_ns();
     if (packet.now > shared.lease_until_ns) return counted(HF_UNLEASED, XDP_PASS);
     const __u32 type = read_ethernet(&packet, &at);
@@ -426,9 +428,9 @@ int classify(struct xdp_md *ctx) {
 
 /// Attached to each reclaim event of the kernel that is a sign of pressure.
 SEC("raw_tp")
-int on_reclaim(void *ctx) {
+int on_reclaim(void* ctx) {
     const __u64 now = bpf_ktime_get_ns();
-    const __u64 last = *(volatile __u64 *)&shared.reclaim_ns;
+    const __u64 last = *(volatile __u64*)&shared.reclaim_ns;
     (void)ctx;
     __sync_fetch_and_add(&shared.reclaims, 1);
     if (last != 0 && now <= last + shared.pressure_hold_ns) {

@@ -59,7 +59,9 @@ TEST(Config, EveryKeyIsTaken) {
         "password_file = \"/p\"\nmutual_user = \"m\"\nmutual_password_file = \"/q\"\n"
         "chap_md5_only = true\nexport = \"nbd\"\nnbd_socket = \"/run/n\"\nread_only = true\n"
         "shared = true\nslot = 2\nauto = false\nforce_tier = true\nwithout_lockdown = true\n"
-        "keep_kernel_reserve = true\nstandby = true\nrequest_size = \"64KiB\"\nconnections = 2\n"
+        "keep_kernel_reserve = true\nstandby = true\nclassifier = \"require\"\n"
+        "classifier_interface = \"eth1\"\nmanagement_port = 22\nmanagement_rate = 7\n"
+        "request_size = \"64KiB\"\nconnections = 2\n"
         "send_buffer = 65536\nreceive_buffer = \"1MiB\"\ntier = \"C\"\nfence = \"preempt\"\n"
         "header_digest = \"require\"\ndata_digest = \"never\"\nublk_id = 4\n"
         "[attachment.a.timers]\nreplacement = \"forever\"\nnop_interval = \"500ms\"\n"
@@ -82,6 +84,10 @@ TEST(Config, EveryKeyIsTaken) {
     EXPECT_FALSE(a.starts_by_itself);
     EXPECT_TRUE(a.shared && a.read_only && a.force_tier && a.md5_only && a.keep_kernel_reserve);
     EXPECT_EQ(a.standby, true);
+    EXPECT_EQ(a.gate.wish, GateWish::Require);
+    EXPECT_EQ(a.gate.interface, "eth1");
+    EXPECT_EQ(a.gate.management_port, 22);
+    EXPECT_EQ(a.gate.management_rate, 7U);
     EXPECT_EQ(a.ublk_id, 4);
     EXPECT_EQ(a.tuning.depth, 7) << "from [profile.data]";
     EXPECT_EQ(a.tuning.timers.command, Duration::from_s(9));

@@ -160,8 +160,9 @@ TEST(ClassifierOnWire, WithoutLeaseEverythingPasses) {
     EXPECT_EQ(wait_for(gate.table, 200), 200U);
     EXPECT_EQ(gate.table.counts().dropped, 100U);
     // As if the last renewal had been 16 s ago.
+    constexpr Duration kSince = Duration::from_s(16);
     gate.table.shared().lease_until_ns =
-        static_cast<std::uint64_t>((now() + ClassifierTable::kLease - Duration::from_s(16)).ns());
+        static_cast<std::uint64_t>((now().ns() + ClassifierTable::kLease.ns()) - kSince.ns());
     sender.send(stray, 100);
     EXPECT_EQ(wait_for(gate.table, 300), 300U);
     EXPECT_EQ(gate.table.counts().unleased, 200U);
