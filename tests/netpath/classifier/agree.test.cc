@@ -37,6 +37,12 @@ static_assert(steer::kReasonCount == abi::HF_REASONS);
 using Reasons = std::array<std::uint64_t, abi::HF_REASONS>;
 using Kinds = std::map<std::uint64_t, std::uint64_t>;
 
+/// What the program should remember of the packets so far.
+struct Memory {
+    Kinds dropped;
+    std::vector<steer::Learned> learned;
+};
+
 std::uint64_t kind_of(const steer::PacketKind& kind) {
     return kind.is_ip ? abi::hf_drop_kind(kind.protocol, kind.port)
                       : abi::hf_drop_kind(HF_NOT_IP, kind.protocol);
@@ -116,23 +122,42 @@ std::string hex_of(const Bytes& frame) {
     return text;
 }
 
+void expect_learned(const Kernel& kernel, const OwnedSituation& situation, const Memory& memory) {
+    for (const auto& address : situation.neighbours) {
+        const auto found = kernel.table().neighbour(address);
+        const auto wanted = std::ranges::find(memory.learned, address, &steer::Learned::address);
+        ASSERT_EQ(found.has_value(), wanted != memory.learned.end());
+        if (!found) continue;
+        ASSERT_EQ(found->station, wanted->station);
+    }
+}
+
 /// One packet through both. What they say, and what they remember, is the same.
 void expect_same(Kernel& kernel, const OwnedSituation& situation, const Bytes& frame,
-                 Kinds& dropped) {
+                 Memory& memory) {
     const Decision wanted = steer::decide(frame, situation.view());
     Reasons counts = kernel.reasons();
     const int verdict = kernel.run(frame);
     ++counts.at(static_cast<std::size_t>(wanted.reason));
-    ASSERT_EQ(verdict, xdp_of(wanted.verdict)) << hex_of(frame);
-    ASSERT_EQ(kernel.reasons(), counts)
-        << hex_of(frame) << " wanted reason " << static_cast<int>(wanted.reason);
+    ASSERT_EQ(verdict, xdp_of(wanted.verdict));
+    ASSERT_EQ(kernel.reasons(), counts) << "wanted reason " << static_cast<int>(wanted.reason);
     const bool is_counted =
         wanted.reason == Reason::Dropped || wanted.reason == Reason::ManagementExcess;
-    if (is_counted) ++dropped[kind_of(wanted.kind)];
-    if (!wanted.learned) return;
-    const auto learned = kernel.table().neighbour(wanted.learned->address);
-    ASSERT_TRUE(learned) << hex_of(frame);
-    ASSERT_EQ(learned->station, wanted.learned->station) << hex_of(frame);
+    if (is_counted) ++memory.dropped[kind_of(wanted.kind)];
+    if (wanted.learned) {
+        std::erase_if(memory.learned,
+                      [&](const auto& one) { return one.address == wanted.learned->address; });
+        memory.learned.push_back(*wanted.learned);
+    }
+    expect_learned(kernel, situation, memory);
+}
+
+/// False: they differ, and the frame is shown.
+bool agree(Kernel& kernel, const OwnedSituation& situation, const Bytes& frame, Memory& memory) {
+    expect_same(kernel, situation, frame, memory);
+    if (!testing::Test::HasFatalFailure()) return true;
+    ADD_FAILURE() << hex_of(frame);
+    return false;
 }
 
 void expect_kinds(const Kernel& kernel, const Kinds& wanted) {
@@ -182,14 +207,13 @@ TEST(ClassifierAgreement, GeneratedPackets) {
         steer::Choices choices{seed};
         const OwnedSituation situation = steer::make_situation(choices);
         kernel.set(situation);
-        Kinds dropped;
+        Memory memory;
         for (int i = 0; i < 60; ++i) {
             const Bytes frame = steer::make_frame(choices);
             ++seen.at(static_cast<std::size_t>(steer::decide(frame, situation.view()).reason));
-            expect_same(kernel, situation, frame, dropped);
-            if (HasFatalFailure()) return;
+            if (!agree(kernel, situation, frame, memory)) return;
         }
-        expect_kinds(kernel, dropped);
+        expect_kinds(kernel, memory.dropped);
     }
     for (std::size_t i = 0; i < seen.size(); ++i)
         EXPECT_GT(seen[i], 100U) << "reason " << i << " is hardly tried";
@@ -208,19 +232,17 @@ TEST(ClassifierAgreement, CapturedPackets) {
         steer::Choices choices{seed};
         const OwnedSituation situation = steer::make_situation(choices);
         kernel.set(situation);
-        Kinds dropped;
+        Memory memory;
         for (const Bytes& frame : frames) {
-            expect_same(kernel, situation, frame, dropped);
-            if (HasFatalFailure()) return;
+            if (!agree(kernel, situation, frame, memory)) return;
         }
         for (const Bytes& frame : frames) {
             const std::size_t bytes = std::max<std::size_t>(14, choices.below(130));
             if (bytes >= frame.size()) continue;
             const auto cut = static_cast<std::ptrdiff_t>(bytes);
-            expect_same(kernel, situation, {frame.begin(), frame.begin() + cut}, dropped);
-            if (HasFatalFailure()) return;
+            if (!agree(kernel, situation, {frame.begin(), frame.begin() + cut}, memory)) return;
         }
-        expect_kinds(kernel, dropped);
+        expect_kinds(kernel, memory.dropped);
     }
 }
 
