@@ -337,6 +337,9 @@ void AttachmentTable::on_exited(Attachment& attachment, const ControlMessage& me
     if (message.exit_status < 0) keep_flight(attachment);
     remove_link(context_.link_directory, attachment.name);
     attachment.command.reset();
+    // It may have died without taking its flows out, and others may share the classifier.
+    if (attachment.gate)
+        attachment.gate->table.remove_flows_of(netpath::classifier::FlowOwner{attachment.id.raw()});
     attachment.id = AttachmentId{};
     attachment.gate.reset();
     if (attachment.state == AttachmentState::Detaching) {

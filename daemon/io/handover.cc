@@ -107,7 +107,7 @@ OrErrno<IoHandover> take_handover(int fd) noexcept {
     taken.inheritance.order = UniqueFd{handed.order};
     taken.inheritance.lock = UniqueFd{handed.lock};
     std::ranges::transform(handed.gate, taken.inheritance.gate.all.begin(),
-                           [](std::int32_t fd) { return UniqueFd{fd}; });
+                           [](std::int32_t number) { return UniqueFd{number}; });
     taken.inheritance.attachment = handed.attachment;
     taken.inheritance.recover_ublk_id = handed.recover_ublk_id;
     taken.inheritance.kernel_reserve = handed.kernel_reserve;
