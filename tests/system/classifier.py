@@ -15,7 +15,7 @@ import unittest
 import client
 import nbd_client
 import targets
-from takeover import is_alive
+from daemon_case import is_alive
 
 IQN = "iqn.2026-01.test.classifier:disk0"
 PORT = 3260
