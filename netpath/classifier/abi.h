@@ -124,13 +124,14 @@ struct hf_shared {
     __u64 drops_of_other_kinds;
 };
 
-/// Where a flow is looked for first. `local_port` 0 for a flow of any local port.
-static inline __u32 hf_flow_hash(const __u32 remote[4], __u16 remote_port, __u16 local_port) {
+/// Where a flow is looked for first: hf_hash_ports(hf_hash_address(remote), ports). The local port
+/// is 0 for a flow of any.
+static inline __u32 hf_hash_address(__u32 first, __u32 second, __u32 third, __u32 fourth) {
+    return (first * 0x9e3779b1u) ^ (second * 0x85ebca6bu) ^ (third * 0xc2b2ae35u) ^
+           (fourth * 0x27d4eb2fu);
+}
+static inline __u32 hf_hash_ports(__u32 mix, __u16 remote_port, __u16 local_port) {
     const __u32 high = remote_port;
-    __u32 mix = remote[0] * 0x9e3779b1u;
-    mix ^= remote[1] * 0x85ebca6bu;
-    mix ^= remote[2] * 0xc2b2ae35u;
-    mix ^= remote[3] * 0x27d4eb2fu;
     mix ^= ((high << 16) | local_port) * 0x165667b1u;
     mix ^= mix >> 15;
     mix *= 0x2c1b3c6du;

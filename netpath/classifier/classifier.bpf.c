@@ -132,7 +132,9 @@ struct key {
 };
 
 static __always_inline __u32 state_at(const struct key* key, __u16 local_port) {
-    const __u32 begin = hf_flow_hash(key->remote, key->remote_port, local_port);
+    const __u32* remote = key->remote;
+    const __u32 begin = hf_hash_ports(hf_hash_address(remote[0], remote[1], remote[2], remote[3]),
+                                      key->remote_port, local_port);
     for (__u32 i = 0; i < HF_PROBES; ++i) {
         const struct hf_flow* flow = &shared.flows[(begin + i) & (HF_FLOWS - 1)];
         const __u32 state = *(volatile const __u32*)&flow->state;

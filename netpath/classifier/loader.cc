@@ -43,8 +43,9 @@ UniqueFd copy_of(const bpf_program* program) noexcept {
 
 /// Zero, or an errno.
 int attach(Classifier& made, unsigned interface, XdpMode mode) noexcept {
-    LIBBPF_OPTS(bpf_link_create_opts, options,
-                .flags = mode == XdpMode::Native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+    bpf_link_create_opts options{};
+    options.sz = sizeof options;
+    options.flags = mode == XdpMode::Native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
     const int fd =
         bpf_link_create(made.program.get(), static_cast<int>(interface), BPF_XDP, &options);
     if (fd < 0) return -fd;
@@ -65,7 +66,8 @@ std::expected<XdpMode, LoadFailure> read_back(const Classifier& made, unsigned i
     __u32 bytes = sizeof info;
     if (const int error = bpf_obj_get_info_by_fd(made.program.get(), &info, &bytes); error != 0)
         return failed(LoadStep::ReadBack, -error);
-    LIBBPF_OPTS(bpf_xdp_query_opts, found);
+    bpf_xdp_query_opts found{};
+    found.sz = sizeof found;
     if (const int error = bpf_xdp_query(static_cast<int>(interface), 0, &found); error != 0)
         return failed(LoadStep::ReadBack, -error);
     if (found.prog_id != info.id) return failed(LoadStep::ReadBack, EBUSY);

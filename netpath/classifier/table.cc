@@ -107,8 +107,10 @@ bool is_same(const abi::hf_flow& there, const abi::hf_flow& wanted) noexcept {
 /// The places that an entry may stand in. `visit` returns true to stop.
 template <class Visit>
 bool any_place(abi::hf_shared& shared, const abi::hf_flow& wanted, Visit visit) noexcept {
+    const std::span<const std::uint32_t, 4> remote{wanted.remote};
     const std::uint32_t begin =
-        abi::hf_flow_hash(&wanted.remote[0], wanted.remote_port, wanted.local_port);
+        abi::hf_hash_ports(abi::hf_hash_address(remote[0], remote[1], remote[2], remote[3]),
+                           wanted.remote_port, wanted.local_port);
     const std::span flows{shared.flows};
     for (std::uint32_t i = 0; i < HF_PROBES; ++i)
         if (visit(flows[(begin + i) % HF_FLOWS])) return true;

@@ -24,6 +24,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -132,11 +133,13 @@ UniqueFd attach_empty() {
     program[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
     program[0].imm = XDP_PASS;
     program[1].code = BPF_JMP | BPF_EXIT;
-    LIBBPF_OPTS(bpf_prog_load_opts, how);
+    bpf_prog_load_opts how{};
+    how.sz = sizeof how;
     how.prog_flags = BPF_F_XDP_HAS_FRAGS;
     const UniqueFd loaded{
         bpf_prog_load(BPF_PROG_TYPE_XDP, nullptr, "GPL", program.data(), program.size(), &how)};
-    LIBBPF_OPTS(bpf_link_create_opts, options);
+    bpf_link_create_opts options{};
+    options.sz = sizeof options;
     options.flags = XDP_FLAGS_DRV_MODE;
     const auto near = static_cast<int>(::if_nametoindex("near"));
     return UniqueFd{bpf_link_create(loaded.get(), near, BPF_XDP, &options)};
@@ -156,7 +159,8 @@ std::vector<unsigned char> packet(unsigned char last_byte, unsigned from_port, u
 }
 
 unsigned ns_per_packet(int program, const std::vector<unsigned char>& frame) {
-    LIBBPF_OPTS(bpf_test_run_opts, options);
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
     options.data_in = frame.data();
     options.data_size_in = static_cast<__u32>(frame.size());
     options.repeat = kRepeat;
@@ -226,7 +230,9 @@ int measure(int rounds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const int rounds = argc > 1 ? std::atoi(argv[1]) : 5;
+    // The one place where the C argument vector becomes a span.
+    const std::span<char* const> words{argv, static_cast<std::size_t>(argc)};
+    const int rounds = words.size() > 1 ? std::atoi(words[1]) : 5;
     if (::geteuid() != 0 || rounds < 1) {
         std::fputs("usage: classifier-cost [ROUNDS], as root\n", stderr);
         return EXIT_FAILURE;

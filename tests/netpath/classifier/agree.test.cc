@@ -93,8 +93,11 @@ public:
     }
 
     int run(const Bytes& frame) {
-        LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
-                    .data_size_in = static_cast<__u32>(frame.size()), .repeat = 1);
+        bpf_test_run_opts options{};
+        options.sz = sizeof options;
+        options.data_in = frame.data();
+        options.data_size_in = static_cast<__u32>(frame.size());
+        options.repeat = 1;
         EXPECT_EQ(bpf_prog_test_run_opts(files_.program.get(), &options), 0);
         return static_cast<int>(options.retval);
     }

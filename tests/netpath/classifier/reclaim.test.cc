@@ -79,8 +79,11 @@ Instant now() {
 /// XDP_DROP or XDP_PASS for a packet that is nobody's.
 std::uint32_t verdict_on_stray(const Classifier& files) {
     const steer::Bytes frame(64);
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
-                .data_size_in = static_cast<__u32>(frame.size()), .repeat = 1);
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.data_in = frame.data();
+    options.data_size_in = static_cast<__u32>(frame.size());
+    options.repeat = 1;
     EXPECT_EQ(bpf_prog_test_run_opts(files.program.get(), &options), 0);
     return options.retval;
 }

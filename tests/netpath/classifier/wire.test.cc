@@ -38,7 +38,8 @@ public:
         xdp_md context{};
         context.data_end = static_cast<__u32>(frame.size());
         context.ingress_ifindex = interface_;
-        LIBBPF_OPTS(bpf_test_run_opts, options);
+        bpf_test_run_opts options{};
+        options.sz = sizeof options;
         options.data_in = frame.data();
         options.data_size_in = static_cast<__u32>(frame.size());
         options.ctx_in = &context;
