@@ -1,0 +1,90 @@
+/// One AF_XDP socket on one receive queue of an interface, by the kernel's own interface
+/// (linux/if_xdp.h). Effectful while it is opened; afterwards the rings are memory, and the only
+/// system call is the one that wakes a sleeping driver.
+///
+/// Zero copy is asked for first and counts only when the kernel says so afterwards
+/// (getsockopt XDP_OPTIONS); else frames are copied, once on each side, and the kernel allocates
+/// for each one that is sent.
+///
+/// Limits: one socket a queue; all sockets of an interface share the first one's UMEM.
+#pragma once
+
+#include <linux/if_xdp.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/errno.h"
+#include "base/unique_fd.h"
+#include "netpath/xdp/shared_ring.h"
+#include "netpath/xdp/umem.h"
+
+namespace holdfast::netpath::xdp {
+
+struct XdpSocketWish {
+    unsigned interface_index = 0;
+    std::uint32_t queue = 0;
+    /// Powers of two. The completion ring has as many entries as the transmit ring, the fill ring
+    /// as many as the receive ring.
+    std::uint32_t receive_entries = 1024;
+    std::uint32_t transmit_entries = 256;  ///< 0: this one only receives.
+    bool demands_zero_copy = false;        ///< Without it: an error, not copy mode.
+};
+
+/// Counted by the kernel: frames that were lost at this socket.
+struct XdpLosses {
+    std::uint64_t dropped = 0;              ///< No room, or larger than a frame.
+    std::uint64_t receive_ring_full = 0;    ///< We were too slow.
+    std::uint64_t fill_ring_empty = 0;      ///< We gave too few frames.
+    std::uint64_t invalid_descriptors = 0;  ///< Our bug.
+};
+
+/// Thread: the loop's. Closing it takes a moment in the kernel, after which the queue is free.
+class XdpSocket {
+public:
+    XdpSocket() noexcept = default;
+    XdpSocket(const XdpSocket&) = delete;
+    XdpSocket& operator=(const XdpSocket&) = delete;
+    ~XdpSocket();
+
+    /// Registers `umem`, or shares that of `first`, which is open. EBUSY: another socket has the
+    /// queue. ENOBUFS or EPERM: RLIMIT_MEMLOCK, or CAP_NET_RAW is missing.
+    [[nodiscard]] OrErrno<void> open(const XdpSocketWish& wish, Umem& umem,
+                                     const XdpSocket* first) noexcept;
+
+    [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
+    [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
+    /// As the kernel says.
+    [[nodiscard]] bool is_zero_copy() const noexcept { return is_zero_copy_; }
+    [[nodiscard]] XdpLosses losses() const noexcept;
+
+    [[nodiscard]] ProducerRing<std::uint64_t>& fill() noexcept { return fill_; }
+    [[nodiscard]] ConsumerRing<std::uint64_t>& completion() noexcept { return completion_; }
+    [[nodiscard]] ConsumerRing<xdp_desc>& receive() noexcept { return receive_; }
+    [[nodiscard]] ProducerRing<xdp_desc>& transmit() noexcept { return transmit_; }
+
+    /// Lets the kernel send what was published, when it has to be called for it. Never blocks.
+    void kick_transmit() noexcept;
+    /// Lets the driver take frames from the fill ring, when it has to be called for it.
+    void kick_receive() noexcept;
+    [[nodiscard]] std::uint64_t kick_count() const noexcept { return kicks_; }
+
+private:
+    [[nodiscard]] OrErrno<void> make_rings(const XdpSocketWish& wish) noexcept;
+    [[nodiscard]] OrErrno<void> bind(const XdpSocketWish& wish, const XdpSocket* first) noexcept;
+    [[nodiscard]] OrErrno<std::span<std::byte>> map(std::size_t bytes, std::uint64_t place,
+                                                    std::size_t index) noexcept;
+
+    UniqueFd fd_;
+    ProducerRing<std::uint64_t> fill_;
+    ConsumerRing<std::uint64_t> completion_;
+    ConsumerRing<xdp_desc> receive_;
+    ProducerRing<xdp_desc> transmit_;
+    std::array<std::span<std::byte>, 4> mappings_{};
+    bool is_zero_copy_ = false;
+    std::uint64_t kicks_ = 0;
+};
+
+}  // namespace holdfast::netpath::xdp
