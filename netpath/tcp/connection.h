@@ -181,6 +181,8 @@ public:
     [[nodiscard]] std::uint64_t cwnd_bytes() const noexcept { return cubic_.cwnd_bytes(); }
     [[nodiscard]] std::uint64_t ssthresh_bytes() const noexcept { return cubic_.ssthresh_bytes(); }
     [[nodiscard]] std::uint64_t in_flight_bytes() const noexcept;
+    /// Lent, and not yet sent for the first time.
+    [[nodiscard]] std::uint32_t unsent_bytes() const noexcept;
     [[nodiscard]] std::uint32_t mss_bytes() const noexcept { return snd_.mss; }
     [[nodiscard]] std::uint32_t mtu_bytes() const noexcept { return path_mtu_.mtu_bytes(); }
     [[nodiscard]] Duration srtt() const noexcept { return rto_.srtt(); }
@@ -301,7 +303,6 @@ private:
     [[nodiscard]] std::uint32_t new_segment_bytes() const noexcept;
     [[nodiscard]] std::uint32_t mtu_probe_payload() const noexcept;
     [[nodiscard]] bool has_room_in_cwnd(std::uint32_t bytes) const noexcept;
-    [[nodiscard]] std::uint32_t unsent_bytes() const noexcept;
     [[nodiscard]] std::uint32_t usable_window() const noexcept;
     void on_transmitted(Instant now, std::uint32_t bytes, bool is_resend) noexcept;
     void judge_persist(Instant now) noexcept;

@@ -18,7 +18,14 @@ void Neighbour::start(Instant now, const wire::IpAddress& ours, const wire::IpAd
     link_ = link;
     answer_ = {};
     unanswered_ = 0;
+    heard_ = {};
     due_ = is_known() ? now + kConfirmFor : now;
+}
+
+void Neighbour::on_heard(Instant seen, const MacAddress& mac) noexcept {
+    if (seen <= heard_) return;
+    heard_ = seen;
+    learn(seen, mac);
 }
 
 void Neighbour::on_confirmed(Instant now) noexcept {

@@ -38,6 +38,9 @@ public:
     [[nodiscard]] std::size_t output(Instant now, std::span<std::byte> room) noexcept;
     /// The peer's TCP made progress: RFC 4861 section 7.3.1.
     void on_confirmed(Instant now) noexcept;
+    /// Somebody else, who sees all packets, heard an answer at `seen`. What is older than the last
+    /// one, or the same, changes nothing.
+    void on_heard(Instant seen, const wire::MacAddress& mac) noexcept;
     [[nodiscard]] Instant next_wake() const noexcept { return due_; }
 
     /// Something to send to. False before the first answer.
@@ -66,6 +69,7 @@ private:
     Link link_{};
     Answer answer_{};
     Instant due_ = Instant::never();
+    Instant heard_{};  // By somebody else.
     unsigned unanswered_ = 0;
 };
 

@@ -1,0 +1,441 @@
+#include "netpath/xdp/xdp_path.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace holdfast::netpath::xdp {
+
+namespace {
+
+tcp::Options options_for(const PathShape& shape, std::span<const Route> routes,
+                         tcp::Options options) noexcept {
+    HF_ASSERT(!routes.empty());
+    options.mtu_bytes = shape.mtu_bytes_max();
+    for (const Route& route : routes)
+        options.mtu_bytes = std::min(options.mtu_bytes, route.mtu_bytes);
+    constexpr std::uint32_t kTimestampBytes = 12;
+    const std::uint32_t headers = static_cast<std::uint32_t>(
+        (routes.front().local.is_v6() ? wire::kIpv6Bytes : wire::kIpv4Bytes) + wire::kTcpBytes +
+        kTimestampBytes);
+    options.frame_payload_bytes = options.mtu_bytes - headers;
+    return options;
+}
+
+steer::FlowRule rule_of(const wire::Flow& flow) noexcept {
+    return {.flow = flow, .path = steer::FlowPath::Socket, .vlan = {}};
+}
+
+/// A socket that owns a port of `local` and does nothing with it.
+OrErrno<UniqueFd> bind_port(const wire::IpAddress& local, std::uint16_t& port) noexcept {
+    const int family = local.is_v6() ? AF_INET6 : AF_INET;
+    UniqueFd fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP)};
+    if (!fd) return std::unexpected(Errno::last());
+    sockaddr_storage storage{};
+    socklen_t bytes = sizeof(sockaddr_in);
+    if (local.is_v6()) {
+        sockaddr_in6 address{};
+        address.sin6_family = AF_INET6;
+        std::memcpy(&address.sin6_addr, local.bytes().data(), sizeof(address.sin6_addr));
+        bytes = sizeof(address);
+        std::memcpy(&storage, &address, sizeof(address));
+    } else {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        std::memcpy(&address.sin_addr, local.bytes().data(), sizeof(address.sin_addr));
+        std::memcpy(&storage, &address, sizeof(address));
+    }
+    auto* const raw = reinterpret_cast<sockaddr*>(&storage);
+    if (::bind(fd.get(), raw, bytes) != 0 || ::getsockname(fd.get(), raw, &bytes) != 0)
+        return std::unexpected(Errno::last());
+    sockaddr_in either{};  // Both families have the port at the same place.
+    std::memcpy(&either, &storage, sizeof(either));
+    port = ntohs(either.sin_port);
+    return fd;
+}
+
+}  // namespace
+
+void XdpPath::add_to_plan(reserve::MemoryPlan& plan, const PathShape& shape) noexcept {
+    plan.add_objects<XdpPath>("reserved path", 1, "sockets on the queues of one interface");
+    Umem::add_to_plan(plan, {.frames = shape.frames(), .frame_bytes = shape.frame_bytes});
+    for (std::uint32_t i = 0; i < shape.connections; ++i) {
+        plan.add_objects<Line>("TCP connection", 1, "one for each connection of the session");
+        tcp::Stream::add_to_plan(plan, shape.tcp);
+    }
+}
+
+XdpPath::XdpPath(const PathShape& shape, std::span<const Route> routes, const tcp::Options& options,
+                 reserve::Region& region) noexcept
+    : shape_(shape), umem_({.frames = shape.frames(), .frame_bytes = shape.frame_bytes}, region) {
+    HF_ASSERT(shape.connections > 0 && shape.connections <= PathShape::kConnectionsMax);
+    HF_ASSERT(shape.queues > 0 && shape.queues <= PathShape::kQueuesMax);
+    HF_ASSERT(shape.transmit_entries > 2 * kControlEntries);
+    for (const Route& route : routes) {
+        HF_ASSERT(route.interface_index == routes.front().interface_index);
+        routes_.push(route);
+    }
+    const tcp::Options fitted = options_for(shape, routes, options);
+    for (std::uint32_t i = 0; i < shape.connections; ++i)
+        lines_.push(&region.make<Line>(shape, fitted, region));
+}
+
+XdpPath::~XdpPath() {
+    if (table_.is_mapped()) table_.remove_flows_of(owner_);
+    for (Line* const line : lines_) std::destroy_at(line);
+}
+
+OrErrno<void> XdpPath::open(const PathDoors& doors) noexcept {
+    HF_ASSERT(!sockets_[0].is_open());
+    auto table = classifier::ClassifierTable::map(doors.table_fd);
+    if (!table) return std::unexpected(table.error());
+    table_ = std::move(*table);
+    owner_ = doors.owner;
+    secret_ = doors.secret;
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
+        const XdpSocketWish wish{.interface_index = routes_[0].interface_index,
+                                 .queue = queue,
+                                 .receive_entries = shape_.receive_entries,
+                                 .transmit_entries = queue == 0 ? shape_.transmit_entries : 0,
+                                 .demands_zero_copy = doors.demands_zero_copy};
+        const XdpSocket* const first = queue == 0 ? nullptr : &sockets_[0];
+        if (auto opened = sockets_[queue].open(wish, umem_, first); !opened) return opened;
+    }
+    refill();
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue)
+        if (auto put = classifier::put_socket(doors.sockets_fd, queue, descriptor(queue)); !put)
+            return put;
+    for (const Route& route : routes_) {
+        static_cast<void>(table_.try_add_address(route.local));
+        static_cast<void>(table_.try_watch_neighbour(route.next_hop));
+    }
+    for (Line* const line : lines_)
+        if (auto reserved = reserve_ports(*line); !reserved) return reserved;
+    return {};
+}
+
+OrErrno<void> XdpPath::reserve_ports(Line& line) noexcept {
+    for (std::size_t i = 0; i < kPortsOfLine; ++i) {
+        auto bound = bind_port(routes_[0].local, line.ports[i]);
+        if (!bound) return std::unexpected(bound.error());
+        line.reservations[i] = std::move(*bound);
+    }
+    return {};
+}
+
+bool XdpPath::is_idle(std::size_t line) const noexcept {
+    return lines_[line]->state == State::Idle;
+}
+
+bool XdpPath::is_up(std::size_t line) const noexcept {
+    return lines_[line]->state == State::Up;
+}
+
+const tcp::Stream& XdpPath::stream(std::size_t line) const noexcept {
+    return lines_[line]->stream;
+}
+
+XdpLosses XdpPath::losses() const noexcept {
+    XdpLosses all;
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
+        const XdpLosses one = sockets_[queue].losses();
+        all.dropped += one.dropped;
+        all.receive_ring_full += one.receive_ring_full;
+        all.fill_ring_empty += one.fill_ring_empty;
+        all.invalid_descriptors += one.invalid_descriptors;
+    }
+    return all;
+}
+
+SocketReport XdpPath::connect(std::size_t index, Instant now, const SocketAddress& to) noexcept {
+    Line& line = line_at(index);
+    HF_ASSERT(line.state == State::Idle);
+    const auto route = std::ranges::find(routes_, ip_of(to), &Route::remote);
+    if (route == routes_.end() || route->local.is_v6() != routes_[0].local.is_v6())
+        return {.fact = SocketFact::Lost};
+    line.flow = {.local = routes_[0].local,
+                 .remote = route->remote,
+                 .local_port = line.ports[line.next_port],
+                 .remote_port = port_of(to)};
+    line.next_port = static_cast<std::uint8_t>((line.next_port + 1) % kPortsOfLine);
+    if (!table_.try_add_flow(owner_, rule_of(line.flow))) return {.fact = SocketFact::Lost};
+    line.next_hop = route->next_hop;
+    line.neighbour.start(now, line.flow.local, route->next_hop,
+                         {.local = route->station, .remote = route->next_station, .vlan = {}});
+    line.peer_closed = false;
+    line.is_drained = false;
+    line.state = State::Looking;
+    line.deadline = now + kLookMax;
+    mind_neighbour(line);
+    if (line.neighbour.is_known()) begin(line, now);
+    return {};
+}
+
+void XdpPath::begin(Line& line, Instant now) noexcept {
+    HF_ASSERT(line.state == State::Looking && line.neighbour.is_known());
+    line.state = State::Connecting;
+    line.deadline = Instant::never();
+    line.stream.connect(now, line.flow, line.neighbour.link(), secret_);
+    line.confirmed = line.stream.connection().snd_una();
+}
+
+/// Leaves every other state; what is still to be said is a reset at most.
+void XdpPath::drain(Line& line, Instant now) noexcept {
+    HF_ASSERT(line.state != State::Idle);
+    line.deadline = Instant::never();
+    line.state = State::Draining;
+    line.is_drained = false;
+    line.stream.reset(now);
+}
+
+SocketReport XdpPath::settle(Line& line) noexcept {
+    if (line.state != State::Draining || !line.is_drained) return {};
+    table_.remove_flow(owner_, rule_of(line.flow));
+    line.state = State::Idle;
+    return {.fact = SocketFact::Lost};
+}
+
+SocketReport XdpPath::reset(std::size_t index, Instant now) noexcept {
+    Line& line = line_at(index);
+    if (line.state == State::Idle) return {.fact = SocketFact::Lost};
+    if (line.state != State::Draining) drain(line, now);
+    return {};
+}
+
+SocketReport XdpPath::close(std::size_t index, Instant now) noexcept {
+    Line& line = line_at(index);
+    if (line.state == State::Idle) return {.fact = SocketFact::Lost};
+    if (line.state == State::Draining) return {};
+    if (line.state != State::Up) {
+        drain(line, now);
+        return {};
+    }
+    line.stream.close(now);
+    line.state = State::Closing;
+    line.deadline = now + kCloseWait;
+    return {};
+}
+
+bool XdpPath::has_input() noexcept {
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue)
+        if (!sockets_[queue].receive().empty()) return true;
+    return false;
+}
+
+void XdpPath::take_input(Instant now) noexcept {
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
+        auto& ring = sockets_[queue].receive();
+        while (const auto descriptor = ring.try_pop()) {
+            HF_ASSERT(filling_[queue] > 0);
+            --filling_[queue];
+            take_frame(now, *descriptor);
+        }
+        ring.release();
+    }
+    refill();
+    for (Line* const line : lines_) {
+        // The peer's TCP made progress, so its neighbour is there.
+        const tcp::Seq una = line->stream.connection().snd_una();
+        if (line->state != State::Up || una == line->confirmed) continue;
+        line->confirmed = una;
+        line->neighbour.on_confirmed(now);
+    }
+}
+
+void XdpPath::take_frame(Instant now, const xdp_desc& descriptor) noexcept {
+    const FrameNumber number = umem_.number_of(descriptor.addr);
+    const std::size_t offset = descriptor.addr - umem_.address_of(number);
+    const auto memory = umem_.frame(number).subspan(offset);
+    ++counters_.frames_in;
+    const tcp::ReceivedFrame frame{.id = number, .memory = memory, .bytes = descriptor.len};
+    for (Line* const line : lines_) {
+        if (line->state == State::Idle || line->state == State::Looking) continue;
+        const tcp::FrameFate fate = line->stream.input(now, frame);
+        if (fate == tcp::FrameFate::Kept) return;
+        if (fate == tcp::FrameFate::Done) return umem_.give_back(number);
+    }
+    ++counters_.frames_not_ours;
+    umem_.give_back(number);
+}
+
+void XdpPath::take_completions() noexcept {
+    auto& ring = sockets_[0].completion();
+    while (const auto address = ring.try_pop()) {
+        HF_ASSERT(sending_ > 0);
+        --sending_;
+        umem_.give_back(umem_.number_of(*address));
+    }
+    ring.release();
+}
+
+void XdpPath::refill() noexcept {
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
+        auto& ring = sockets_[queue].fill();
+        // Never more than the plan has for a queue: the other frames are for windows and sending.
+        while (filling_[queue] < shape_.receive_entries) {
+            const auto number = umem_.try_take();
+            if (!number) break;
+            const bool is_pushed = ring.try_push(umem_.address_of(*number));
+            HF_ASSERT(is_pushed);
+            ++filling_[queue];
+        }
+        if (ring.publish()) sockets_[queue].kick_receive();
+    }
+}
+
+void XdpPath::wake(Instant now) noexcept {
+    for (Line* const line : lines_) {
+        if (line->state == State::Idle) continue;
+        mind_neighbour(*line);
+        if (line->state == State::Looking && line->neighbour.is_known()) begin(*line, now);
+        if (now >= line->deadline) drain(*line, now);
+        if (now >= line->stream.next_wake()) line->stream.wake(now);
+    }
+}
+
+/// Its answers go to the kernel, and the classifier learns on the way.
+void XdpPath::mind_neighbour(Line& line) noexcept {
+    if (const auto heard = table_.neighbour(line.next_hop))
+        line.neighbour.on_heard(heard->seen, heard->station);
+    if (line.state != State::Looking) line.stream.set_link(line.neighbour.link());
+}
+
+Instant XdpPath::next_wake() const noexcept {
+    Instant next = earlier(renew_at_, blocked_until_);
+    for (const Line* const line : lines_) {
+        if (line->state == State::Idle) continue;
+        next = earlier(next, earlier(line->deadline, line->stream.next_wake()));
+        next = earlier(next, line->neighbour.next_wake());
+    }
+    return next;
+}
+
+std::size_t XdpPath::poll_released(std::size_t index) noexcept {
+    Line& line = line_at(index);
+    std::size_t bytes = 0;
+    // A piece is named by its length.
+    while (const auto piece = line.stream.poll_returned_piece()) bytes += *piece;
+    return line.state == State::Up ? bytes : 0;
+}
+
+std::span<const std::byte> XdpPath::rx_front(std::size_t index) const noexcept {
+    const Line& line = *lines_[index];
+    return line.state == State::Up ? line.stream.rx_front() : std::span<const std::byte>{};
+}
+
+void XdpPath::rx_taken(std::size_t index, Instant now, std::size_t bytes) noexcept {
+    line_at(index).stream.rx_taken(now, static_cast<std::uint32_t>(bytes));
+}
+
+SocketReport XdpPath::poll_report(std::size_t index, Instant now) noexcept {
+    Line& line = line_at(index);
+    while (const auto fact = line.stream.poll_fact()) {
+        switch (fact->kind) {
+        case tcp::Fact::Kind::Up:
+            if (line.state != State::Connecting) break;
+            line.state = State::Up;
+            line.neighbour.on_confirmed(now);
+            return {.fact = SocketFact::Up};
+        case tcp::Fact::Kind::PeerClosed: line.peer_closed = true; break;
+        case tcp::Fact::Kind::Ended:
+            if (line.state != State::Idle && line.state != State::Draining) drain(line, now);
+            break;
+        }
+    }
+    // Nothing more will come, and iSCSI has no half-open use of TCP.
+    const bool is_over =
+        line.state == State::Up && line.peer_closed && line.stream.rx_front().empty();
+    const bool is_closed =
+        line.state == State::Closing && line.stream.connection().state() == tcp::State::TimeWait;
+    if (is_over || is_closed) drain(line, now);
+    if (line.state == State::Closing)
+        while (!line.stream.rx_front().empty()) rx_taken(index, now, line.stream.rx_front().size());
+    return settle(line);
+}
+
+bool XdpPath::try_send(std::size_t index, std::span<const std::byte> bytes) noexcept {
+    Line& line = line_at(index);
+    if (line.state != State::Up || bytes.empty()) return false;
+    if (line.stream.connection().unsent_bytes() >= kUnsentBytesMax) return false;
+    return line.stream.try_send(bytes, static_cast<tcp::PieceTag>(bytes.size()));
+}
+
+bool XdpPath::may_transmit() noexcept {
+    if (sending_ < shape_.transmit_entries && umem_.free_count() > 0) return true;
+    is_blocked_ = true;
+    return false;
+}
+
+/// `write` fills a frame and says how many bytes of it; 0: nothing to send. False then, too.
+template <class Write>
+bool XdpPath::transmit(Write write) noexcept {
+    const auto number = umem_.try_take();
+    HF_ASSERT(number.has_value());
+    const std::size_t bytes = write(umem_.frame(*number));
+    if (bytes == 0) {
+        umem_.give_back(*number);
+        return false;
+    }
+    const bool is_pushed =
+        sockets_[0].transmit().try_push({.addr = umem_.address_of(*number),
+                                         .len = static_cast<std::uint32_t>(bytes),
+                                         .options = 0});
+    HF_ASSERT(is_pushed);
+    ++sending_;
+    ++counters_.frames_out;
+    return true;
+}
+
+void XdpPath::output(Line& line, Instant now) noexcept {
+    if (line.state == State::Idle) return;
+    // At most a question and an answer at a time.
+    for (int i = 0; i < 2 && may_transmit(); ++i) {
+        const auto write = [&](std::span<std::byte> room) {
+            return line.neighbour.output(now, room);
+        };
+        if (!transmit(write)) break;
+    }
+    if (line.state == State::Looking) return;
+    while (may_transmit()) {
+        const bool may_send_data = sending_ + kControlEntries < shape_.transmit_entries;
+        const auto write = [&](std::span<std::byte> room) {
+            return line.stream.output(now, room, may_send_data);
+        };
+        if (transmit(write)) continue;
+        if (!may_send_data) is_blocked_ = true;
+        line.is_drained = true;
+        return;
+    }
+}
+
+void XdpPath::send_output(Instant now) noexcept {
+    if (now >= renew_at_) {
+        table_.renew_lease(now);
+        renew_at_ = now + kRenewEvery;
+    }
+    is_blocked_ = false;
+    take_completions();
+    for (Line* const line : lines_)
+        while (const auto frame = line->stream.poll_returned_frame()) umem_.give_back(*frame);
+    refill();
+    for (Line* const line : lines_) output(*line, now);
+    // Also when nothing is new: a full interface may have left some.
+    sockets_[0].transmit().publish();
+    sockets_[0].kick_transmit();
+    if (sockets_[0].transmit().pending() > 0) is_blocked_ = true;
+    counters_.transmit_full += is_blocked_ ? 1 : 0;
+    blocked_until_ = is_blocked_ ? now + kBlockedWait : Instant::never();
+}
+
+bool XdpPath::is_account_right() noexcept {
+    std::uint32_t held = 0;
+    for (const Line* const line : lines_) held += line->stream.connection().held_frames();
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) held += filling_[queue];
+    return umem_.free_count() + held + sending_ == shape_.frames();
+}
+
+}  // namespace holdfast::netpath::xdp

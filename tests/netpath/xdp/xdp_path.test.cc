@@ -1,0 +1,264 @@
+#include "netpath/xdp/xdp_path.h"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "netpath/classifier/loader.h"
+#include "reserve/arena.h"
+#include "tests/netpath/xdp/veth_pair.h"
+
+namespace holdfast::netpath::xdp {
+namespace {
+
+using xdp_test::VethPair;
+
+Instant now() {
+    timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return Instant::from_ns(time.tv_sec * 1'000'000'000 + time.tv_nsec);
+}
+
+std::byte pattern(std::size_t place, bool is_ours) {
+    return static_cast<std::byte>((place * 2654435761U + (is_ours ? 17 : 91)) >> 16);
+}
+
+/// The kernel's TCP at the other end, never blocking.
+class KernelPeer {
+public:
+    void listen(VethPair& pair, const SocketAddress& at) {
+        listener_ = UniqueFd{pair.in_theirs([&] {
+            const int fd = ::socket(at.is_ipv6() ? AF_INET6 : AF_INET,
+                                    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+            const int on = 1;
+            ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+            EXPECT_EQ(::bind(fd, at.raw(), at.raw_bytes()), 0);
+            EXPECT_EQ(::listen(fd, 4), 0);
+            return fd;
+        })};
+    }
+    bool accept() {
+        if (!fd_) fd_ = UniqueFd{::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK)};
+        return static_cast<bool>(fd_);
+    }
+    /// Sends the pattern up to `total`, reads and checks what comes.
+    void turn(std::size_t total) {
+        std::vector<std::byte> bytes(32 * 1024);
+        while (sent < total) {
+            const std::size_t part = std::min(bytes.size(), total - sent);
+            for (std::size_t i = 0; i < part; ++i) bytes[i] = pattern(sent + i, false);
+            const ssize_t done = ::send(fd_.get(), bytes.data(), part, MSG_NOSIGNAL);
+            if (done <= 0) break;
+            sent += static_cast<std::size_t>(done);
+        }
+        for (;;) {
+            const ssize_t done = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
+            if (done == 0) saw_end = true;
+            if (done < 0 && errno == ECONNRESET) saw_reset = true;
+            if (done <= 0) return;
+            for (std::size_t i = 0; i < static_cast<std::size_t>(done); ++i)
+                is_right = is_right && bytes[i] == pattern(read + i, true);
+            read += static_cast<std::size_t>(done);
+        }
+    }
+    void close() { fd_.reset(); }
+    std::size_t sent = 0;
+    std::size_t read = 0;
+    bool is_right = true;
+    bool saw_end = false;
+    bool saw_reset = false;
+
+private:
+    UniqueFd listener_;
+    UniqueFd fd_;
+};
+
+class PathOnVeth : public testing::Test {
+protected:
+    /// False: skipped.
+    bool make(const char* host, unsigned queues = 1) {
+        const std::string reason = pair_.make(queues);
+        if (!reason.empty()) {
+            [&] { GTEST_SKIP() << reason; }();
+            return false;
+        }
+        to_ = SocketAddress::from_text(host, 3260);
+        const auto route = find_route(*to_);
+        EXPECT_TRUE(route.has_value());
+        auto loaded = classifier::load_classifier(
+            {.interface_index = route->interface_index, .mode = classifier::XdpWish::Any});
+        EXPECT_TRUE(loaded.has_value());
+        if (!route || !loaded) return false;
+        classifier_ = std::move(*loaded);
+        const PathShape shape{.connections = 2,
+                              .queues = queues,
+                              .receive_entries = 256,
+                              .transmit_entries = 128,
+                              .tcp = {.records = 64, .sent = 1024, .rx_frames = 256}};
+        reserve::MemoryPlan plan;
+        XdpPath::add_to_plan(plan, shape);
+        auto arena = reserve::Arena::map(plan.total());
+        EXPECT_TRUE(arena.has_value());
+        arena_.emplace(std::move(*arena));
+        path_.emplace(shape, std::span{&*route, 1}, tcp::Options{}, arena_->region());
+        const auto opened = path_->open({.table_fd = classifier_.shared.get(),
+                                         .sockets_fd = classifier_.sockets.get(),
+                                         .owner = classifier::FlowOwner{1},
+                                         .secret = {.first = 1, .second = 2}});
+        EXPECT_TRUE(opened.has_value()) << opened.error().text();
+        peer_.listen(pair_, *to_);
+        out_.resize(1 << 20);
+        for (std::size_t i = 0; i < out_.size(); ++i) out_[i] = pattern(i, true);
+        return opened.has_value();
+    }
+
+    void turn() {
+        const Instant time = now();
+        path_->take_input(time);
+        path_->wake(time);
+        released_ += path_->poll_released(0);
+        for (auto front = path_->rx_front(0); !front.empty(); front = path_->rx_front(0)) {
+            for (const std::byte byte : front)
+                is_right_ = is_right_ && byte == pattern(read_++, false);
+            path_->rx_taken(0, time, front.size());
+        }
+        for (auto report = path_->poll_report(0, time); report.fact != SocketFact::None;
+             report = path_->poll_report(0, time))
+            facts_.push_back(report.fact);
+        while (lent_ < wanted_) {
+            const std::size_t part = std::min<std::size_t>(16 * 1024, wanted_ - lent_);
+            if (!path_->try_send(0, std::span{out_}.subspan(lent_, part))) break;
+            lent_ += part;
+        }
+        path_->send_output(time);
+        EXPECT_TRUE(path_->is_account_right());
+        pollfd waits{.fd = path_->descriptor(0), .events = POLLIN, .revents = 0};
+        if (!path_->has_input()) ::poll(&waits, 1, 1);
+    }
+    template <class Condition>
+    bool turns_until(Condition condition) {
+        const Instant end = now() + Duration::from_s(20);
+        while (!condition() && now() < end) {
+            turn();
+            if (peer_.accept()) peer_.turn(theirs_);
+        }
+        return condition();
+    }
+    [[nodiscard]] bool was(SocketFact fact) const {
+        return std::ranges::find(facts_, fact) != facts_.end();
+    }
+
+    VethPair pair_;
+    std::optional<SocketAddress> to_;
+    classifier::Classifier classifier_;
+    std::optional<reserve::Arena> arena_;
+    std::optional<XdpPath> path_;
+    KernelPeer peer_;
+    std::vector<std::byte> out_;
+    std::vector<SocketFact> facts_;
+    std::size_t wanted_ = 0;
+    std::size_t theirs_ = 0;
+    std::size_t lent_ = 0;
+    std::size_t released_ = 0;
+    std::size_t read_ = 0;
+    bool is_right_ = true;
+};
+
+// Goal: bytes cross in both directions at once, unchanged, to the kernel's TCP, over IPv4 and IPv6
+// and behind a router; what was lent comes back; both sides end in order.
+TEST_F(PathOnVeth, BothDirectionsAtOnce) {
+    for (const char* host : {"192.0.2.2", "2001:db8::2", "198.51.100.2"}) {
+        SCOPED_TRACE(host);
+        path_.reset();
+        classifier_ = {};
+        facts_.clear();
+        wanted_ = theirs_ = lent_ = released_ = read_ = 0;
+        peer_ = {};
+        pair_ = {};
+        if (!make(host)) return;
+        ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+        ASSERT_TRUE(turns_until([&] { return was(SocketFact::Up); }));
+        wanted_ = out_.size();
+        theirs_ = 3'000'000;
+        ASSERT_TRUE(turns_until([&] { return released_ == wanted_ && read_ == theirs_; }));
+        EXPECT_EQ(peer_.read, wanted_);
+        EXPECT_TRUE(peer_.is_right);
+        EXPECT_TRUE(is_right_);
+        static_cast<void>(path_->close(0, now()));
+        ASSERT_TRUE(turns_until([&] { return was(SocketFact::Lost); }));
+        EXPECT_TRUE(path_->is_idle(0));
+        EXPECT_TRUE(peer_.saw_end);
+        EXPECT_FALSE(peer_.saw_reset);
+        EXPECT_EQ(path_->losses().invalid_descriptors, 0U);
+    }
+}
+
+// Goal: a connection is reset, and the next one, from another port, works: nothing of the first is
+// left. Several times more than there are ports.
+TEST_F(PathOnVeth, ConnectsAgainAfterReset) {
+    if (!make("192.0.2.2")) return;
+    for (int i = 0; i < 10; ++i) {
+        facts_.clear();
+        wanted_ = lent_ = released_ = read_ = theirs_ = 0;
+        peer_.sent = peer_.read = 0;
+        peer_.saw_reset = false;
+        ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+        ASSERT_TRUE(turns_until([&] { return was(SocketFact::Up); }));
+        theirs_ = 50'000;
+        wanted_ = 100'000;
+        ASSERT_TRUE(turns_until([&] { return peer_.read > 10'000; }));
+        EXPECT_EQ(path_->reset(0, now()).fact, SocketFact::None);
+        ASSERT_TRUE(turns_until([&] { return was(SocketFact::Lost) && peer_.saw_reset; }));
+        EXPECT_TRUE(path_->is_idle(0));
+        peer_.close();
+        EXPECT_TRUE(is_right_ && peer_.is_right);
+    }
+}
+
+// Goal: a port where nobody listens, and an address that is not of the route, end in Lost.
+TEST_F(PathOnVeth, RefusedConnectionsAreLost) {
+    if (!make("192.0.2.2")) return;
+    ASSERT_EQ(path_->connect(0, now(), *SocketAddress::from_text("192.0.2.2", 9)).fact,
+              SocketFact::None);
+    ASSERT_TRUE(turns_until([&] { return was(SocketFact::Lost); }));
+    EXPECT_TRUE(path_->is_idle(0));
+    EXPECT_EQ(path_->connect(0, now(), *SocketAddress::from_text("192.0.2.77", 9)).fact,
+              SocketFact::Lost);
+}
+
+// Goal: the peer's end of the stream comes after its last byte, and ends the connection.
+TEST_F(PathOnVeth, PeersEndComesLast) {
+    if (!make("192.0.2.2", 2)) return;
+    ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+    ASSERT_TRUE(turns_until([&] { return was(SocketFact::Up); }));
+    theirs_ = 200'000;
+    ASSERT_TRUE(turns_until([&] { return peer_.sent == theirs_; }));
+    peer_.close();
+    const Instant end = now() + Duration::from_s(10);
+    while (!was(SocketFact::Lost) && now() < end) turn();
+    EXPECT_TRUE(was(SocketFact::Lost));
+    EXPECT_EQ(read_, theirs_);
+    EXPECT_TRUE(is_right_);
+}
+
+// Goal: the local ports are taken in the kernel as long as the path lives.
+TEST_F(PathOnVeth, PortsAreReserved) {
+    if (!make("192.0.2.2")) return;
+    ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+    ASSERT_TRUE(turns_until([&] { return peer_.accept(); }));
+    const std::uint16_t port = path_->local_port(0);
+    const auto at = SocketAddress::from_text("192.0.2.1", port);
+    const UniqueFd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    EXPECT_EQ(::bind(fd.get(), at->raw(), at->raw_bytes()), -1);
+    EXPECT_EQ(errno, EADDRINUSE);
+}
+
+}  // namespace
+}  // namespace holdfast::netpath::xdp
