@@ -45,6 +45,7 @@ OrFailure<std::unique_ptr<DriverPort>> DriverPort::open(const DriverConfig& conf
     std::unique_ptr<DriverPort> port{new DriverPort{config.limits}};
     if (const auto opened = port->driver_.open(config); !opened)
         return std::unexpected{failure_of_open(opened.error())};
+    port->is_open_ = true;
     port->driver_.start();
     if (const auto in = port->log_in(config.session.portals.size(), timeout); !in)
         return std::unexpected{in.error()};
@@ -52,6 +53,7 @@ OrFailure<std::unique_ptr<DriverPort>> DriverPort::open(const DriverConfig& conf
 }
 
 DriverPort::~DriverPort() {
+    if (!is_open_) return;
     const Instant deadline = Driver::clock() + kCloseMax;
     const auto is_over = [this] {
         return driver_.state() == DriverState::Stopped || driver_.state() == DriverState::GaveUp;

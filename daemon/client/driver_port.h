@@ -50,6 +50,7 @@ private:
 
     Driver driver_;
     initiator::EngineLimits limits_;
+    bool is_open_ = false;
     std::vector<initiator::Notice> notices_;  ///< The last ones, oldest first.
     std::optional<Failure> unresolved_;       ///< The last redirect led to a name without address.
 };

@@ -7,6 +7,7 @@
 #include "daemon/client/bench.h"
 #include "daemon/client/discovery.h"
 #include "daemon/client/driver_port.h"
+#include "daemon/client/reserved_session.h"
 #include "daemon/client/settings_from_options.h"
 #include "daemon/client/verbs.h"
 #include "daemon/control/identity.h"
@@ -70,6 +71,8 @@ OrFailure<Output> run_unit_verb(const Options& options) {
                                          .records = options.bench.records & ~1U};
     std::vector<initiator::RecordCell> cells(shape.cells());
     if (!cells.empty()) config.flight = {.cells = cells, .shape = shape};
+    const auto classifier = choose_path(settings->tuning.path, config);
+    if (!classifier) return std::unexpected{classifier.error()};
     auto port = DriverPort::open(config, Duration::from_s(options.session.timeout_s));
     if (!port) return std::unexpected{port.error()};
     return run_unit_verb(options, **port);

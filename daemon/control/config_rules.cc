@@ -204,6 +204,11 @@ constexpr std::array kTuningRules{
                  [](N v, Tuning& t) {
                      return take_name(v, t.fence, fence_wish_from, "\"auto\" or \"preempt\"");
                  }},
+    Rule<Tuning>{"path",
+                 [](N v, Tuning& t) {
+                     return take_name(v, t.path, network_path_from,
+                                      "\"kernel\", \"xdp\" or \"auto\"");
+                 }},
     Rule<Tuning>{"header_digest",
                  [](N v, Tuning& t) { return take_digest(v, t.wish.header_digest); }},
     Rule<Tuning>{"data_digest", [](N v, Tuning& t) { return take_digest(v, t.wish.data_digest); }},

@@ -17,6 +17,7 @@ constexpr std::array<std::string_view, kProfileCount> kProfiles{"swap", "root", 
 constexpr std::array<std::string_view, kTierCount> kTiers{"A", "B", "C"};
 constexpr std::array<std::string_view, kExportKindCount> kExports{"ublk", "nbd"};
 constexpr std::array<std::string_view, 2> kFences{"auto", "preempt"};
+constexpr std::array<std::string_view, kNetworkPathCount> kPaths{"kernel", "xdp", "auto"};
 
 template <class E, std::size_t N>
 std::optional<E> enumerator_from(const std::array<std::string_view, N>& names,
@@ -112,6 +113,10 @@ std::optional<ExportKind> export_kind_from(std::string_view text) noexcept {
 
 std::optional<FenceWish> fence_wish_from(std::string_view text) noexcept {
     return enumerator_from<FenceWish>(kFences, text);
+}
+
+std::optional<NetworkPath> network_path_from(std::string_view text) noexcept {
+    return enumerator_from<NetworkPath>(kPaths, text);
 }
 
 std::optional<Duration> duration_from(std::string_view text) noexcept {

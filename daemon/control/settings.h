@@ -44,6 +44,7 @@ struct Tuning {
     SocketSpec socket;
     PromiseTier tier = PromiseTier::C;  ///< The least that will do.
     FenceWish fence = FenceWish::Auto;
+    NetworkPath path = NetworkPath::Kernel;
     initiator::OperationalWish wish;
     initiator::TimerConfig timers;
 };
@@ -97,6 +98,7 @@ struct AttachSettings {
 [[nodiscard]] std::optional<ExportKind> export_kind_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<FenceWish> fence_wish_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<GateWish> gate_wish_from(std::string_view text) noexcept;
+[[nodiscard]] std::optional<NetworkPath> network_path_from(std::string_view text) noexcept;
 
 /// "15s", "200ms", "2min", "1h" or "forever"; empty when it is none of these.
 [[nodiscard]] std::optional<Duration> duration_from(std::string_view text) noexcept;

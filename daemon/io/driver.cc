@@ -42,8 +42,11 @@ std::size_t total_bytes(std::span<const std::span<const std::byte>> spans) noexc
     return bytes;
 }
 
-/// getrandom(2) never blocks once the machine has booted, and never allocates.
-initiator::FreshRandom draw_random() noexcept {
+}  // namespace
+
+Driver::Driver() noexcept = default;
+
+initiator::FreshRandom Driver::draw_random() noexcept {
     initiator::FreshRandom random{};
     std::size_t drawn = 0;
     while (drawn < random.size()) {
@@ -55,19 +58,17 @@ initiator::FreshRandom draw_random() noexcept {
     return random;
 }
 
-}  // namespace
-
-Driver::Driver() noexcept = default;
-
 Driver::~Driver() {
     bring_sockets_home();
     if (engine_ != nullptr) std::destroy_at(engine_);
     for (TcpSocket& socket : sockets_) std::destroy_at(&socket);
+    if (path_ != nullptr) std::destroy_at(path_);
 }
 
 /// The kernel must hold no reference to the buffers when they go.
 void Driver::bring_sockets_home() noexcept {
     constexpr int kTurnsMax = 20;
+    if (path_ != nullptr) bring_path_home();
     const auto is_busy = [](const TcpSocket& socket) { return !socket.is_idle(); };
     for (TcpSocket& socket : sockets_) static_cast<void>(socket.reset());
     for (int turn = 0; turn < kTurnsMax && std::ranges::any_of(sockets_, is_busy); ++turn) {
@@ -89,8 +90,12 @@ Instant Driver::clock() noexcept {
 void Driver::add_to_plan(reserve::MemoryPlan& plan, const DriverConfig& config) noexcept {
     Engine::add_to_plan(plan, config.limits);
     plan.add_objects<Engine>("engine", 1, "one session to one logical unit");
-    plan.add_objects<TcpSocket>("sockets", config.limits.connections,
-                                "one for each connection of the session");
+    if (config.reserved) {
+        netpath::xdp::XdpPath::add_to_plan(plan, config.reserved->shape);
+    } else {
+        plan.add_objects<TcpSocket>("sockets", config.limits.connections,
+                                    "one for each connection of the session");
+    }
     plan.add({.name = "request buffers",
               .count = config.limits.depth,
               .each = ByteCount{config.limits.request_bytes_max},
@@ -126,25 +131,34 @@ OrErrno<void> Driver::prepare_in(const DriverConfig& config, reserve::Region& re
                                  std::span<const std::byte> pinned) noexcept {
     HF_ASSERT(engine_ == nullptr && buffers_.empty());
     HF_ASSERT(config.limits.connections >= 1 && config.limits.connections <= kConnectionsMax);
-    const std::uint32_t connections = config.limits.connections;
+    connections_ = config.limits.connections;
+    const std::uint32_t queues = config.reserved ? config.reserved->shape.queues : 0;
+    const std::uint32_t operations =
+        config.reserved ? queues : connections_ * TcpSocket::kOperations;
+    const std::uint32_t files = config.reserved ? queues : connections_ * TcpSocket::kFiles;
     const netpath::RingOptions options{
-        .operations = connections * TcpSocket::kOperations + config.extra_operations,
-        .files = static_cast<std::uint16_t>(connections * TcpSocket::kFiles + config.extra_files),
+        .operations = operations + config.extra_operations,
+        .files = static_cast<std::uint16_t>(files + config.extra_files),
         .with_commands = config.with_commands,
         .with_accept = config.with_accept};
     if (auto opened = ring_.open(options, pinned); !opened) return opened;
+    first_extra_file_ = netpath::FileSlot{static_cast<std::uint16_t>(files)};
+    auto opened = config.reserved ? open_reserved(config, region) : open_sockets(config, region);
+    if (!opened) return opened;
+    request_bytes_max_ = config.limits.request_bytes_max;
+    buffers_ = region.carve_bytes(buffer_bytes(config), kPageBytes);
+    initiator::use_crc_method(quicker_crc_method());
+    return {};
+}
 
-    sockets_ = region.carve<TcpSocket>(connections);
+OrErrno<void> Driver::open_sockets(const DriverConfig& config, reserve::Region& region) noexcept {
+    sockets_ = region.carve<TcpSocket>(connections_);
     std::uint16_t file = 0;
     for (std::uint16_t i = 0; TcpSocket & socket : sockets_) {
         if (auto made = socket.open(ring_, netpath::FileSlot{file}, kOwner, i++, config.tcp); !made)
             return made;
         file = static_cast<std::uint16_t>(file + TcpSocket::kFiles);
     }
-    first_extra_file_ = netpath::FileSlot{file};
-    request_bytes_max_ = config.limits.request_bytes_max;
-    buffers_ = region.carve_bytes(buffer_bytes(config), kPageBytes);
-    initiator::use_crc_method(quicker_crc_method());
     return {};
 }
 
@@ -209,6 +223,7 @@ void Driver::run_once(Duration wait_max, ForeignCompletions* foreign) noexcept {
 
     now = clock();
     handle_completions(now, foreign);
+    if (path_ != nullptr) take_reserved(now);
     for (TcpSocket& socket : sockets_) socket.wake(now);
     settle_hosts(now);
     const Duration late = !asked.is_never() && now > asked ? now - asked : Duration{};
@@ -224,7 +239,8 @@ void Driver::run_once(Duration wait_max, ForeignCompletions* foreign) noexcept {
 }
 
 void Driver::sleep(Instant now, Duration wait_max) noexcept {
-    const Duration limit = sleep_limit(now, wait_max);
+    const bool has_input = path_ != nullptr && path_->has_input();
+    const Duration limit = has_input ? Duration{} : sleep_limit(now, wait_max);
     const std::uint32_t in_flight = engine_->counters().requests_in_flight;
     const Duration gather = gathering_.time_for(in_flight);
     if (ring_.has_completed()) return ring_.submit_and_wait(limit);
@@ -240,12 +256,14 @@ Duration Driver::sleep_limit(Instant now, Duration wait_max) const noexcept {
     Instant until = earlier(engine_->next_wake(), now + wait_max);
     for (const TcpSocket& socket : sockets_) until = earlier(until, socket.next_wake());
     until = earlier(until, hosts_.next_wake());
+    if (path_ != nullptr) until = earlier(until, path_->next_wake());
     if (until.is_never()) return Duration::max();
     return until > now ? until - now : Duration{};
 }
 
 void Driver::issue_io(Instant now) noexcept {
     quick_sends_ = 0;
+    if (path_ != nullptr) return send_reserved(now);
     for (std::size_t i = 0; i < sockets_.size(); ++i)
         issue_io_of(ConnIndex{static_cast<std::uint8_t>(i)}, now);
 }
@@ -269,8 +287,10 @@ void Driver::issue_io_of(ConnIndex conn, Instant now) noexcept {
 
 void Driver::handle_completions(Instant now, ForeignCompletions* foreign) noexcept {
     while (const auto completed = ring_.poll_completed()) {
-        if (completed->token.owner == kOwner) {
-            const std::uint16_t index = completed->token.index;
+        const std::uint16_t index = completed->token.index;
+        if (completed->token.owner == kOwner && completed->token.kind == kPollKind) {
+            is_polled_[index] = false;
+        } else if (completed->token.owner == kOwner) {
             report(ConnIndex{static_cast<std::uint8_t>(index)},
                    sockets_[index].on_completed(*completed), now);
         } else {
@@ -302,12 +322,11 @@ void Driver::follow_orders(Instant now) noexcept {
 
 void Driver::follow(const initiator::Order& order, Instant now) noexcept {
     using enum initiator::OrderKind;
-    HF_ASSERT(order.conn.raw() < sockets_.size());
-    TcpSocket& socket = sockets_[order.conn.raw()];
+    HF_ASSERT(order.conn.raw() < connections_);
     switch (order.kind) {
     case Connect: return connect(order, now);
-    case Close: hosts_.cancel(order.conn); return report(order.conn, socket.close(now), now);
-    case Reset: hosts_.cancel(order.conn); return report(order.conn, socket.reset(), now);
+    case Close: hosts_.cancel(order.conn); return report(order.conn, close(order.conn, now), now);
+    case Reset: hosts_.cancel(order.conn); return report(order.conn, reset(order.conn, now), now);
     case DeviceReady: state_ = DriverState::Ready; return;
     case DeviceResized: resized_ = true; return;
     case GaveUp: state_ = DriverState::GaveUp; return;
@@ -321,7 +340,21 @@ void Driver::connect(const initiator::Order& order, Instant now) noexcept {
     const auto address =
         netpath::SocketAddress::from_text(order.portal.host.view(), order.portal.port);
     if (!address) return hosts_.begin(order.conn, order.portal, now);
-    report(order.conn, sockets_[order.conn.raw()].connect(*address), now);
+    report(order.conn, connect_to(order.conn, *address, now), now);
+}
+
+SocketReport Driver::connect_to(ConnIndex conn, const netpath::SocketAddress& address,
+                                Instant now) noexcept {
+    if (path_ != nullptr) return path_->connect(conn.raw(), now, address);
+    return sockets_[conn.raw()].connect(address);
+}
+
+SocketReport Driver::close(ConnIndex conn, Instant now) noexcept {
+    return path_ != nullptr ? path_->close(conn.raw(), now) : sockets_[conn.raw()].close(now);
+}
+
+SocketReport Driver::reset(ConnIndex conn, Instant now) noexcept {
+    return path_ != nullptr ? path_->reset(conn.raw(), now) : sockets_[conn.raw()].reset();
 }
 
 void Driver::answer_host(std::string_view host,
@@ -337,7 +370,7 @@ void Driver::settle_hosts(Instant now) noexcept {
         const auto address = settled->address ? netpath::SocketAddress::from_text(
                                                     settled->address->view(), settled->port)
                                               : std::nullopt;
-        const auto fact = address ? sockets_[settled->conn.raw()].connect(*address)
+        const auto fact = address ? connect_to(settled->conn, *address, now)
                                   : SocketReport{.fact = SocketFact::Lost};
         report(settled->conn, fact, now);
     }

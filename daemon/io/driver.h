@@ -1,5 +1,6 @@
-/// Drives one engine over the kernel's TCP: ring, sockets, clock and random bytes around a pure
-/// session. The I/O process puts an export on top; the client tool uses it as it is.
+/// Drives one engine over the kernel's TCP or over the reserved path: ring, sockets, clock and
+/// random bytes around a pure session. The I/O process puts an export on top; the client tool uses
+/// it as it is.
 ///
 /// Use: open(), start(), then run_once() until state() is Ready; submit() requests whose data lies
 /// in buffer(tag) or anywhere else that stays put; run_once() and poll_completion() until done;
@@ -18,6 +19,7 @@
 #include "base/time.h"
 #include "daemon/io/gathering.h"
 #include "daemon/io/host_lookup.h"
+#include "daemon/io/reserved_path.h"
 #include "initiator/engine.h"
 #include "initiator/recorder.h"
 #include "netpath/io/ring.h"
@@ -31,6 +33,7 @@ struct DriverConfig {
     initiator::SessionConfig session;
     initiator::EngineLimits limits;
     netpath::TcpOptions tcp;
+    std::optional<ReservedPath> reserved{};  ///< Empty: the kernel's TCP.
     /// Make an own arena locked and pinned; without it a refusal is not an error.
     bool must_lock = false;
     /// Room for whoever stands on top: operations on the ring, files in its table.
@@ -129,6 +132,8 @@ public:
     /// The portal of the last connect; port 0: none yet.
     [[nodiscard]] const initiator::Portal& last_portal() const noexcept { return last_portal_; }
     [[nodiscard]] netpath::Ring& ring() noexcept { return ring_; }
+    /// Null on the kernel's TCP.
+    [[nodiscard]] const netpath::xdp::XdpPath* reserved_path() const noexcept { return path_; }
     /// First of the extra_files places.
     [[nodiscard]] netpath::FileSlot first_extra_file() const noexcept { return first_extra_file_; }
 
@@ -137,8 +142,28 @@ public:
 
 private:
     static constexpr std::size_t kConnectionsMax = 8;
+    /// Token kind: a queue of the reserved path has frames. Above the kinds of TcpSocket.
+    static constexpr std::uint8_t kPollKind = 100;
 
     void bring_sockets_home() noexcept;
+    // The reserved path: driver_reserved.cc.
+    [[nodiscard]] OrErrno<void> open_reserved(const DriverConfig& config,
+                                              reserve::Region& region) noexcept;
+    void send_reserved(Instant now) noexcept;
+    void lend(initiator::ConnIndex conn, Instant now) noexcept;
+    void take_reserved(Instant now) noexcept;
+    void receive_reserved(initiator::ConnIndex conn, Instant now) noexcept;
+    void bring_path_home() noexcept;
+    /// getrandom(2) never blocks once the machine has booted, and never allocates.
+    [[nodiscard]] static initiator::FreshRandom draw_random() noexcept;
+
+    [[nodiscard]] OrErrno<void> open_sockets(const DriverConfig& config,
+                                             reserve::Region& region) noexcept;
+    [[nodiscard]] netpath::SocketReport connect_to(initiator::ConnIndex conn,
+                                                   const netpath::SocketAddress& address,
+                                                   Instant now) noexcept;
+    [[nodiscard]] netpath::SocketReport close(initiator::ConnIndex conn, Instant now) noexcept;
+    [[nodiscard]] netpath::SocketReport reset(initiator::ConnIndex conn, Instant now) noexcept;
     void issue_io(Instant now) noexcept;
     void issue_io_of(initiator::ConnIndex conn, Instant now) noexcept;
     void handle_completions(Instant now, ForeignCompletions* foreign) noexcept;
@@ -156,7 +181,10 @@ private:
     std::unique_ptr<std::byte[]> unlocked_;
     std::optional<reserve::Region> plain_region_;
     initiator::Engine* engine_ = nullptr;
-    std::span<netpath::TcpSocket> sockets_;
+    std::uint8_t connections_ = 0;
+    std::span<netpath::TcpSocket> sockets_;  // Empty on the reserved path.
+    netpath::xdp::XdpPath* path_ = nullptr;  // Carved from the region.
+    std::array<bool, netpath::xdp::PathShape::kQueuesMax> is_polled_{};
     std::span<std::byte> buffers_;
     std::uint32_t request_bytes_max_ = 0;
     DriverState state_ = DriverState::Opening;

@@ -30,4 +30,12 @@ enum class ExportKind : std::uint8_t {
 };
 inline constexpr std::uint8_t kExportKindCount = 2;
 
+/// Who carries a session's TCP.
+enum class NetworkPath : std::uint8_t {
+    Kernel,
+    Xdp,   ///< Our own over AF_XDP, the reserved path, or nothing.
+    Auto,  ///< The reserved path where it can be had, else the kernel.
+};
+inline constexpr std::uint8_t kNetworkPathCount = 3;
+
 }  // namespace holdfast::daemon

@@ -1,10 +1,14 @@
 #include "netpath/xdp/route.h"
 
-#include <linux/if_arp.h>
+#include <linux/ethtool.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -192,11 +196,22 @@ OrErrno<void> ask_interface(Kernel& kernel, Route& route) noexcept {
         const auto value = attribute->value;
         if (attribute->type == IFLA_ADDRESS) route.station = station_from(value);
         if (attribute->type == IFLA_MTU) mtu = read_as<std::uint32_t>(value).value_or(0);
-        if (attribute->type == IFLA_NUM_RX_QUEUES)
-            route.receive_queues = read_as<std::uint32_t>(value).value_or(0);
     }
     route.mtu_bytes = route.mtu_bytes == 0 ? mtu : std::min(route.mtu_bytes, mtu);
     return {};
+}
+
+/// Queues in use, which may be fewer than the interface was made with. An interface that cannot say
+/// has one.
+std::uint32_t ask_queues(unsigned interface_index) noexcept {
+    const UniqueFd any{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    ethtool_channels channels{};
+    channels.cmd = ETHTOOL_GCHANNELS;
+    ifreq request{};
+    if (!any || ::if_indextoname(interface_index, std::data(request.ifr_name)) == nullptr) return 1;
+    request.ifr_data = reinterpret_cast<char*>(&channels);
+    if (::ioctl(any.get(), SIOCETHTOOL, &request) != 0) return 1;
+    return std::max<std::uint32_t>(channels.combined_count + channels.rx_count, 1);
 }
 
 ndmsg neighbour_body(const Route& route) noexcept {
@@ -256,6 +271,7 @@ OrErrno<Route> find_route(const SocketAddress& to) noexcept {
     Route route;
     if (auto asked = ask_route(kernel, to, route); !asked) return std::unexpected(asked.error());
     if (auto asked = ask_interface(kernel, route); !asked) return std::unexpected(asked.error());
+    route.receive_queues = ask_queues(route.interface_index);
     route.next_station = ask_station(kernel, route);
     if (route.next_station != wire::MacAddress{}) return route;
     start_looking(kernel, route);

@@ -17,11 +17,11 @@ struct Route {
     unsigned interface_index = 0;
     wire::IpAddress local{};  ///< The address that the kernel would send from.
     wire::IpAddress remote{};
-    wire::IpAddress next_hop{};       ///< The peer itself, or the router.
-    wire::MacAddress station{};       ///< Of the interface.
-    wire::MacAddress next_station{};  ///< Of the next hop; zero: it does not answer.
-    std::uint32_t mtu_bytes = 0;      ///< Of the interface, or less, if the route says so.
-    std::uint32_t receive_queues = 0;
+    wire::IpAddress next_hop{};        ///< The peer itself, or the router.
+    wire::MacAddress station{};        ///< Of the interface.
+    wire::MacAddress next_station{};   ///< Of the next hop; zero: it does not answer.
+    std::uint32_t mtu_bytes = 0;       ///< Of the interface, or less, if the route says so.
+    std::uint32_t receive_queues = 0;  ///< In use.
 };
 
 inline constexpr Duration kNeighbourWait = Duration::from_ms(1000);
