@@ -5,9 +5,9 @@ import json
 import pathlib
 import sys
 
-from benchkit import clients, host, swap, target_cost, targets, vs_iscsi_perf
+from benchkit import clients, host, link, swap, target_cost, targets, tcp, vs_iscsi_perf
 
-BENCHMARKS = {module.NAME: module for module in (vs_iscsi_perf, target_cost, swap)}
+BENCHMARKS = {module.NAME: module for module in (vs_iscsi_perf, target_cost, swap, tcp)}
 DEFAULT_PORT = 13340
 
 
@@ -65,7 +65,7 @@ def run(options):
         host.claim_cpu()
     try:
         result = module.measure(options)
-    except (targets.TargetError, clients.ClientError) as problem:
+    except (targets.TargetError, clients.ClientError, link.LinkError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
     print(module.table(result), end="")
