@@ -78,12 +78,16 @@ class ProducerRing : public SharedRing<Entry> {
 public:
     using SharedRing<Entry>::SharedRing;
 
+    /// The kernel moves its index late, after a batch: so there may be no room although it has taken
+    /// enough.
+    [[nodiscard]] bool has_room() noexcept {
+        if (next_ - known_consumer_ < this->capacity()) return true;
+        known_consumer_ = this->load(this->consumer_);
+        return next_ - known_consumer_ < this->capacity();
+    }
     /// False when the ring is full.
     [[nodiscard]] bool try_push(const Entry& entry) noexcept {
-        if (next_ - known_consumer_ == this->capacity()) {
-            known_consumer_ = this->load(this->consumer_);
-            if (next_ - known_consumer_ == this->capacity()) return false;
-        }
+        if (!has_room()) return false;
         this->entry(next_++) = entry;
         return true;
     }

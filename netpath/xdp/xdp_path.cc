@@ -276,7 +276,7 @@ void XdpPath::refill() noexcept {
     for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
         auto& ring = sockets_[queue].fill();
         // Never more than the plan has for a queue: the other frames are for windows and sending.
-        while (filling_[queue] < shape_.receive_entries) {
+        while (filling_[queue] < shape_.receive_entries && ring.has_room()) {
             const auto number = umem_.try_take();
             if (!number) break;
             const bool is_pushed = ring.try_push(umem_.address_of(*number));
@@ -365,7 +365,9 @@ bool XdpPath::try_send(std::size_t index, std::span<const std::byte> bytes) noex
 }
 
 bool XdpPath::may_transmit() noexcept {
-    if (sending_ < shape_.transmit_entries && umem_.free_count() > 0) return true;
+    if (sending_ < shape_.transmit_entries && umem_.free_count() > 0 &&
+        sockets_[0].transmit().has_room())
+        return true;
     is_blocked_ = true;
     return false;
 }
