@@ -64,9 +64,19 @@ class Link:
                        check=True)
 
 
+def set_congestion(link, name):
+    for end in (link.ours, link.theirs):
+        ended = subprocess.run([*end, "sysctl", "-qw", f"net.ipv4.tcp_congestion_control={name}"],
+                               stderr=subprocess.DEVNULL, check=False)
+        if ended.returncode != 0:
+            raise LinkError(f"no congestion control {name} in a namespace; add it to the sysctl "
+                            "net.ipv4.tcp_allowed_congestion_control")
+
+
 @contextlib.contextmanager
-def made(program=None, delay_us=0, loss_ppm=0, reorder_ppm=0):
-    """A Link. With any of the numbers `program`, delay-line, is between the ends."""
+def made(program=None, delay_us=0, loss_ppm=0, reorder_ppm=0, congestion=None):
+    """A Link. With any of the numbers `program`, delay-line, is between the ends. `congestion`: of
+    the kernels' TCP at both ends; None: what this machine has."""
     name = f"hf{os.getpid()}"
     link = Link(name)
     has_line = bool(delay_us or loss_ppm or reorder_ppm)
@@ -75,6 +85,8 @@ def made(program=None, delay_us=0, loss_ppm=0, reorder_ppm=0):
         for space in link.names:
             ip("netns", "add", space)
         ours, theirs, between = link.names
+        if congestion:
+            set_congestion(link, congestion)
         if has_line:
             ip("-n", ours, "link", "add", "hf0", "type", "veth", "peer", "name", "m0", "netns",
                between)

@@ -18,6 +18,9 @@ LINKS = (
                   ("randread", "4KiB", 1))),
     ("20 ms, 1 % lost", {"delay_us": 10_000, "loss_ppm": 10_000},
      (("read", "128KiB", 32), ("write", "128KiB", 32))),
+    ("20 ms, 1 % lost, kernels: bbr",
+     {"delay_us": 10_000, "loss_ppm": 10_000, "congestion": "bbr"},
+     (("read", "128KiB", 32), ("write", "128KiB", 32))),
     ("20 ms, 1 % lost, 1 % late", {"delay_us": 10_000, "loss_ppm": 10_000, "reorder_ppm": 10_000},
      (("read", "128KiB", 32), ("write", "128KiB", 32))),
     ("100 ms", {"delay_us": 50_000}, (("read", "128KiB", 32), ("write", "128KiB", 32))),
@@ -59,7 +62,8 @@ def measure(options):
     for name, words, loads in LINKS:
         seconds = options.seconds * (LONG_LINK_SECONDS if words else 1)
         with tempfile.TemporaryDirectory() as folder, \
-                link.made(program("delay-line", options), **words) as made, \
+                link.made(program("delay-line", options), **{"congestion": "cubic", **words}) \
+                as made, \
                 link.target_on(made, program("holdfast-target", options),
                                pathlib.Path(folder) / "target.log", "--lun", "size=1G") as url:
             results[name] = {}
@@ -80,7 +84,8 @@ def measure(options):
 
 def table(result):
     """The report as Markdown."""
-    lines = ["Both ends without checksum and segmentation offloads, MTU 1500; copy mode.", "",
+    lines = ["Both ends without checksum and segmentation offloads, MTU 1500, copy mode; the kernels'"
+             " congestion control is cubic unless the link says otherwise.", "",
              "| link | load | kernel MB/s | xdp MB/s | ratio | kernel CPU us | xdp CPU us | ratio |",
              "|---|---|---|---|---|---|---|---|"]
     for name, loads in result["results"].items():

@@ -63,6 +63,7 @@ TEST(Config, EveryKeyIsTaken) {
         "classifier_interface = \"eth1\"\nmanagement_port = 22\nmanagement_rate = 7\n"
         "request_size = \"64KiB\"\nconnections = 2\n"
         "send_buffer = 65536\nreceive_buffer = \"1MiB\"\ntier = \"C\"\nfence = \"preempt\"\n"
+        "path = \"auto\"\n"
         "header_digest = \"require\"\ndata_digest = \"never\"\nublk_id = 4\n"
         "[attachment.a.timers]\nreplacement = \"forever\"\nnop_interval = \"500ms\"\n"
         "[attachment.a.negotiation]\ninitial_r2t = true\nmax_burst = \"256KiB\"\n"
@@ -94,6 +95,7 @@ TEST(Config, EveryKeyIsTaken) {
     EXPECT_EQ(a.tuning.request_bytes, 65536U);
     EXPECT_EQ(a.tuning.connections, 2);
     EXPECT_EQ(a.tuning.fence, FenceWish::Preempt);
+    EXPECT_EQ(a.tuning.path, NetworkPath::Auto);
     EXPECT_EQ(a.tuning.socket.receive_bytes, 1U << 20);
     EXPECT_EQ(a.tuning.timers.replacement, Duration::max());
     EXPECT_EQ(a.tuning.timers.nop_interval, Duration::from_ms(500));

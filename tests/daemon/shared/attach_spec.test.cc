@@ -54,6 +54,8 @@ std::vector<Breakage> breakages() {
         {Connections, [](AttachSpec& s) { s.limits.connections = 0; }},
         {Connections, [](AttachSpec& s) { s.limits.connections = 9; }},
         {StageBytes, [](AttachSpec& s) { s.limits.stage_bytes = 0; }},
+        {Damaged, [](AttachSpec& s) { s.limits.transmit_pieces = 63; }},
+        {Damaged, [](AttachSpec& s) { s.limits.transmit_pieces = 4097; }},
         {DataBytes,
          [](AttachSpec& s) {
              s.exported.kind = ExportKind::Nbd;
