@@ -78,8 +78,8 @@ class ProducerRing : public SharedRing<Entry> {
 public:
     using SharedRing<Entry>::SharedRing;
 
-    /// The kernel moves its index late, after a batch: so there may be no room although it has taken
-    /// enough.
+    /// The kernel moves its index late, after a batch: so there may be no room although it has
+    /// taken enough.
     [[nodiscard]] bool has_room() noexcept {
         if (next_ - known_consumer_ < this->capacity()) return true;
         known_consumer_ = this->load(this->consumer_);

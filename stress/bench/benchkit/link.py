@@ -1,5 +1,5 @@
-"""A link of its own: two network namespaces, joined by a veth pair, or by two pairs and a delay-line
-between them. Needs root; everything of it ends with the `with` block."""
+"""A link of its own: two network namespaces, joined by a veth pair, or by two pairs and a
+delay-line between them. Needs root; everything of it ends with the `with` block."""
 
 import array
 import contextlib
