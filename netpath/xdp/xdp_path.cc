@@ -99,7 +99,7 @@ OrErrno<void> XdpPath::open(const PathDoors& doors) noexcept {
     for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
         const XdpSocketWish wish{.interface_index = routes_[0].interface_index,
                                  .queue = queue,
-                                 .receive_entries = shape_.receive_entries,
+                                 .receive_entries = shape_.receive_entries(),
                                  .transmit_entries = queue == 0 ? shape_.transmit_entries : 0,
                                  .demands_zero_copy = doors.demands_zero_copy};
         const XdpSocket* const first = queue == 0 ? nullptr : &sockets_[0];
@@ -275,10 +275,11 @@ void XdpPath::take_completions() noexcept {
 void XdpPath::refill() noexcept {
     for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
         auto& ring = sockets_[queue].fill();
-        // Never more than the plan has for a queue: the other frames are for windows and sending.
-        while (filling_[queue] < shape_.receive_entries && ring.has_room()) {
+        // The rest is for sending.
+        const std::uint32_t kept = shape_.transmit_entries - sending_;
+        while (filling_[queue] < shape_.queue_frames_max() && umem_.free_count() > kept &&
+               ring.has_room()) {
             const auto number = umem_.try_take();
-            if (!number) break;
             const bool is_pushed = ring.try_push(umem_.address_of(*number));
             HF_ASSERT(is_pushed);
             ++filling_[queue];

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -36,20 +37,28 @@
 
 namespace holdfast::netpath::xdp {
 
-/// Sizes the memory of a path. Fixed for its life; entries and Limits are powers of two.
+/// Sizes the memory of a path. Fixed for its life; transmit_entries and Limits are powers of two.
 struct PathShape {
     static constexpr std::uint32_t kConnectionsMax = 8;
     static constexpr std::uint32_t kQueuesMax = 16;
 
     std::uint32_t connections = 1;
-    std::uint32_t queues = 1;              ///< Receive queues of the interface, each with a socket.
-    std::uint32_t receive_entries = 1024;  ///< Of each queue.
+    std::uint32_t queues = 1;           ///< Receive queues of the interface, each with a socket.
+    std::uint32_t queue_frames = 1024;  ///< That each queue has to be filled, whatever is held.
     std::uint32_t transmit_entries = 512;
     std::uint32_t frame_bytes = 2048;
     tcp::Limits tcp;
 
     [[nodiscard]] std::uint32_t frames() const noexcept {
-        return connections * tcp.rx_frames + queues * receive_entries + transmit_entries;
+        return connections * tcp.rx_frames + queues * queue_frames + transmit_entries;
+    }
+    /// Frames that nobody holds wait in the queues as well: a peer that sends a window at once must
+    /// find room for it while we are not running.
+    [[nodiscard]] std::uint32_t queue_frames_max() const noexcept {
+        return queue_frames + connections * tcp.rx_frames / queues;
+    }
+    [[nodiscard]] std::uint32_t receive_entries() const noexcept {
+        return std::bit_ceil(queue_frames_max());
     }
     /// The largest IP packet that a received frame can hold, behind the room that the kernel keeps.
     [[nodiscard]] std::uint32_t mtu_bytes_max() const noexcept {

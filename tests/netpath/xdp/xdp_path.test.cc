@@ -99,7 +99,7 @@ protected:
         classifier_ = std::move(*loaded);
         const PathShape shape{.connections = 2,
                               .queues = queues,
-                              .receive_entries = 256,
+                              .queue_frames = 256,
                               .transmit_entries = 128,
                               .tcp = {.records = 64, .sent = 1024, .rx_frames = 256}};
         reserve::MemoryPlan plan;
