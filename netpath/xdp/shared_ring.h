@@ -38,7 +38,8 @@ public:
         flags_ = word_at(mapping, layout.flags);
         const auto bytes = mapping.subspan(layout.entries, count * sizeof(Entry));
         // The kernel lays them out so: whole entries on their own alignment.
-        entries_ = {reinterpret_cast<Entry*>(bytes.data()), count};
+        void* const first = bytes.data();
+        entries_ = {static_cast<Entry*>(first), count};
     }
 
     /// The kernel sleeps and must be called to look at the ring: XDP_RING_NEED_WAKEUP.
@@ -53,8 +54,8 @@ public:
 protected:
     [[nodiscard]] static std::uint32_t* word_at(std::span<std::byte> mapping,
                                                 std::size_t offset) noexcept {
-        const auto word = mapping.subspan(offset, sizeof(std::uint32_t));
-        return reinterpret_cast<std::uint32_t*>(word.data());
+        void* const word = mapping.subspan(offset, sizeof(std::uint32_t)).data();
+        return static_cast<std::uint32_t*>(word);
     }
     [[nodiscard]] Entry& entry(std::uint32_t index) noexcept {
         return entries_[index & (entries_.size() - 1)];
