@@ -17,15 +17,15 @@ inline bool is_root() {
 class VethPair {
 public:
     explicit VethPair(const std::string& name) : near_(name + "a"), far_(name + "b") {
-        std::system(("ip link del " + near_ + " 2>/dev/null").c_str());
+        run("ip link del " + near_ + " 2>/dev/null");
         const std::string add =
             "ip link add " + near_ + " type veth peer name " + far_ + " && ip link set " + near_ +
             " addrgenmode none up && ip link set " + far_ + " addrgenmode none up";
-        is_made_ = std::system(add.c_str()) == 0;
+        is_made_ = run(add);
     }
     VethPair(const VethPair&) = delete;
     VethPair& operator=(const VethPair&) = delete;
-    ~VethPair() { std::system(("ip link del " + near_ + " 2>/dev/null").c_str()); }
+    ~VethPair() { run("ip link del " + near_ + " 2>/dev/null"); }
 
     bool is_made() const { return is_made_; }
     unsigned near_index() const { return ::if_nametoindex(near_.c_str()); }
@@ -34,6 +34,8 @@ public:
     const std::string& far_name() const { return far_; }
 
 private:
+    static bool run(const std::string& command) { return std::system(command.c_str()) == 0; }
+
     std::string near_;
     std::string far_;
     bool is_made_ = false;
