@@ -111,7 +111,9 @@ public:
     /// Makes the sockets, enters them into the classifier's map and reserves the ports.
     [[nodiscard]] OrErrno<void> open(const PathDoors& doors) noexcept;
     [[nodiscard]] bool is_zero_copy() const noexcept { return sockets_[0].is_zero_copy(); }
-    [[nodiscard]] std::uint32_t queue_count() const noexcept { return shape_.queues; }
+    [[nodiscard]] std::uint16_t queue_count() const noexcept {
+        return static_cast<std::uint16_t>(shape_.queues);
+    }
     [[nodiscard]] int descriptor(std::uint32_t queue) const noexcept {
         return sockets_[queue].descriptor();
     }
