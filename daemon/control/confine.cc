@@ -30,6 +30,7 @@ reserve::Protections confine_control(const Config& config, const std::string& li
     for (const std::string& folder : folders) static_cast<void>(make_directories(folder, kMode));
     folders.emplace_back("/sys/devices");  // The queue of a device, and its uevent.
     std::vector<const char*> paths;
+    paths.reserve(folders.size());
     for (const std::string& folder : folders) paths.push_back(folder.c_str());
 
     reserve::Protections rows;
