@@ -154,7 +154,7 @@ OrFailure<std::shared_ptr<Gate>> Gates::load(const AttachSettings& settings,
 
 OrFailure<std::shared_ptr<Gate>> Gates::gate_for(const AttachSettings& settings, AttachSpec& spec) {
     spec.gate = {};
-    const GateWish wish = settings.gate.wish.value_or(default_gate(settings.profile));
+    const GateWish wish = settings.gate.wish.value_or(GateWish::Off);
     if (wish == GateWish::Off) return nullptr;
     OrFailure<std::shared_ptr<Gate>> gate = nullptr;
     std::string_view why = "no interface leads to the target";

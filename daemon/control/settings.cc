@@ -80,10 +80,6 @@ bool default_standby(ProfileId profile) noexcept {
     return profile == ProfileId::Swap || profile == ProfileId::Root;
 }
 
-GateWish default_gate(ProfileId profile) noexcept {
-    return default_standby(profile) ? GateWish::Auto : GateWish::Off;
-}
-
 std::optional<GateWish> gate_wish_from(std::string_view text) noexcept {
     if (text == "off") return GateWish::Off;
     if (text == "auto") return GateWish::Auto;

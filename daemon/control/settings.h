@@ -30,7 +30,7 @@ enum class GateWish : std::uint8_t {
 };
 
 struct GateSettings {
-    std::optional<GateWish> wish;  ///< Empty: the profile's.
+    std::optional<GateWish> wish;  ///< Empty: off.
     std::string interface;         ///< Empty: the one that leads to the first portal.
     std::uint16_t management_port = 0;
     std::uint32_t management_rate = 50;  ///< Packets a second.
@@ -87,8 +87,6 @@ struct AttachSettings {
 
 /// True where requests must never fail: a second process costs as much locked memory again.
 [[nodiscard]] bool default_standby(ProfileId profile) noexcept;
-/// Auto where requests must never fail.
-[[nodiscard]] GateWish default_gate(ProfileId profile) noexcept;
 
 [[nodiscard]] std::string_view to_text(ProfileId profile) noexcept;
 [[nodiscard]] std::string_view to_text(PromiseTier tier) noexcept;
