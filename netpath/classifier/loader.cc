@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "netpath/classifier/object.h"
 #include "netpath/classifier/table.h"
+#include "netpath/classifier/zeroed.h"
 
 namespace holdfast::netpath::classifier {
 
@@ -43,7 +44,7 @@ UniqueFd copy_of(const bpf_program* program) noexcept {
 
 /// Zero, or an errno.
 int attach(Classifier& made, unsigned interface, XdpMode mode) noexcept {
-    bpf_link_create_opts options{};
+    auto options = zeroed<bpf_link_create_opts>();
     options.sz = sizeof options;
     options.flags = mode == XdpMode::Native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
     const int fd =
@@ -62,11 +63,11 @@ int attach(Classifier& made, unsigned interface, XdpWish wish) noexcept {
 
 /// What the interface says about the program it runs.
 std::expected<XdpMode, LoadFailure> read_back(const Classifier& made, unsigned interface) noexcept {
-    bpf_prog_info info{};
+    auto info = zeroed<bpf_prog_info>();
     __u32 bytes = sizeof info;
     if (const int error = bpf_obj_get_info_by_fd(made.program.get(), &info, &bytes); error != 0)
         return failed(LoadStep::ReadBack, -error);
-    bpf_xdp_query_opts found{};
+    auto found = zeroed<bpf_xdp_query_opts>();
     found.sz = sizeof found;
     if (const int error = bpf_xdp_query(static_cast<int>(interface), 0, &found); error != 0)
         return failed(LoadStep::ReadBack, -error);

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "netpath/classifier/zeroed.h"
 
 namespace holdfast::netpath::classifier {
 
@@ -351,7 +352,7 @@ std::uint64_t ClassifierTable::drops_of_other_kinds() const noexcept {
 OrErrno<void> put_socket(int sockets_fd, std::uint32_t queue, int socket_fd) noexcept {
     if (queue >= HF_SOCKETS) return std::unexpected{Errno{ERANGE}};
     const auto value = static_cast<std::uint32_t>(socket_fd);
-    bpf_attr change{};
+    auto change = zeroed<bpf_attr>();
     change.map_fd = static_cast<std::uint32_t>(sockets_fd);
     change.key = std::bit_cast<std::uintptr_t>(&queue);
     change.value = std::bit_cast<std::uintptr_t>(&value);
@@ -362,8 +363,8 @@ OrErrno<void> put_socket(int sockets_fd, std::uint32_t queue, int socket_fd) noe
 }
 
 OrErrno<std::uint32_t> linked_interface(int link_fd) noexcept {
-    bpf_link_info info{};
-    bpf_attr question{};
+    auto info = zeroed<bpf_link_info>();
+    auto question = zeroed<bpf_attr>();
     question.info.bpf_fd = static_cast<std::uint32_t>(link_fd);
     question.info.info_len = sizeof info;
     question.info.info = std::bit_cast<std::uintptr_t>(&info);

@@ -12,6 +12,7 @@
 
 #include "netpath/classifier/loader.h"
 #include "netpath/classifier/table.h"
+#include "netpath/classifier/zeroed.h"
 #include "netpath/steer/decide.h"
 #include "tests/netpath/classifier/veth.h"
 #include "tests/netpath/steer/packets.h"
@@ -93,7 +94,7 @@ public:
     }
 
     int run(const Bytes& frame) {
-        bpf_test_run_opts options{};
+        auto options = zeroed<bpf_test_run_opts>();
         options.sz = sizeof options;
         options.data_in = frame.data();
         options.data_size_in = static_cast<__u32>(frame.size());

@@ -15,6 +15,7 @@
 
 #include "netpath/classifier/loader.h"
 #include "netpath/classifier/table.h"
+#include "netpath/classifier/zeroed.h"
 #include "tests/netpath/classifier/veth.h"
 #include "tests/netpath/steer/packets.h"
 
@@ -79,7 +80,7 @@ Instant now() {
 /// XDP_DROP or XDP_PASS for a packet that is nobody's.
 std::uint32_t verdict_on_stray(const Classifier& files) {
     const steer::Bytes frame(64);
-    bpf_test_run_opts options{};
+    auto options = zeroed<bpf_test_run_opts>();
     options.sz = sizeof options;
     options.data_in = frame.data();
     options.data_size_in = static_cast<__u32>(frame.size());

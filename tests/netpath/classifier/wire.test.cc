@@ -10,6 +10,7 @@
 
 #include "netpath/classifier/loader.h"
 #include "netpath/classifier/table.h"
+#include "netpath/classifier/zeroed.h"
 #include "tests/netpath/classifier/trace.h"
 #include "tests/netpath/classifier/veth.h"
 #include "tests/netpath/steer/packets.h"
@@ -38,7 +39,7 @@ public:
         xdp_md context{};
         context.data_end = static_cast<__u32>(frame.size());
         context.ingress_ifindex = interface_;
-        bpf_test_run_opts options{};
+        auto options = zeroed<bpf_test_run_opts>();
         options.sz = sizeof options;
         options.data_in = frame.data();
         options.data_size_in = static_cast<__u32>(frame.size());
