@@ -246,10 +246,16 @@ class Classifier(unittest.TestCase):
         refused = self.attach("--set", "classifier=require", "--set", "classifier_interface=lo")
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn("no classifier on lo: its driver has no native XDP", refused.stderr)
-        attached = self.attach("--set", "classifier_interface=lo")
+        attached = self.attach("--set", "classifier=auto", "--set", "classifier_interface=lo")
         self.assertEqual(attached.returncode, 0, attached.stderr)
         reasons = " / ".join(self.status()["tier_reasons"])
         self.assertIn("no drop gate: its driver has no native XDP", reasons)
+        self.assertNotIn("classifier", self.status())
+
+    # Goal: who does not ask for a classifier has none, whatever the profile.
+    def test_none_unless_asked_for(self):
+        self.assertEqual(self.attach().returncode, 0)
+        self.assertFalse(self.has_program())
         self.assertNotIn("classifier", self.status())
 
     # Goal: of the management port as many packets pass as its rate allows; the rest is counted.
