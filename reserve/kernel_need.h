@@ -46,11 +46,6 @@ void add_load_to_plan(MemoryPlan& plan, const PacketLoad& load) noexcept;
 /// of 1024.
 [[nodiscard]] std::uint64_t min_free_kib_for(ByteCount need) noexcept;
 
-/// vm.page-cluster while a machine swaps on us: a fault may bring in up to 16 pages, 64 KiB. On a
-/// network the way costs more than the bytes; the kernel's window shrinks by itself where its
-/// guesses miss. docs/memory.md has the measurement.
-inline constexpr std::uint64_t kSwapPageCluster = 4;
-
 /// False when that is more than an eighth of the machine's memory: the rest would suffer more than
 /// the promise is worth.
 [[nodiscard]] bool reserve_fits(std::uint64_t min_free_kib, std::uint64_t memory_kib) noexcept;

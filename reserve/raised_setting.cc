@@ -16,20 +16,19 @@ OrErrno<std::uint64_t> read_setting(const char* path) noexcept {
 }  // namespace
 
 OrErrno<SettingOutcome> RaisedSetting::settle(std::uint64_t wanted) noexcept {
-    const auto present = read_setting(place_.path);
+    const auto present = read_setting(path_);
     if (!present) return std::unexpected(present.error());
-    const bool is_chosen = !ledger_.is_ours() && place_.only_from && *present != *place_.only_from;
-    const LedgerStep step = reserve::settle(ledger_, *present, is_chosen ? 0 : wanted);
+    const LedgerStep step = reserve::settle(ledger_, *present, wanted);
     const std::uint64_t found =
         step.next.is_ours() ? step.next.found : step.write.value_or(*present);
     if (!step.write) {
         ledger_ = step.next;
         return SettingOutcome{.note = step.note, .value = *present, .found = found};
     }
-    const auto written = write_kernel_number(place_.path, static_cast<std::int64_t>(*step.write));
+    const auto written = write_kernel_number(path_, static_cast<std::int64_t>(*step.write));
     if (!written) return std::unexpected(written.error());
     ledger_ = step.next;
-    const auto shown = read_setting(place_.path);
+    const auto shown = read_setting(path_);
     if (!shown) return std::unexpected(shown.error());
     if (*shown != *step.write) return std::unexpected(Errno{EIO});
     return SettingOutcome{.note = step.note, .value = *shown, .found = found};

@@ -4,24 +4,14 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "base/errno.h"
 #include "reserve/setting_ledger.h"
 
 namespace holdfast::reserve {
 
-/// Which setting. The path is borrowed.
-struct SettingPlace {
-    const char* path = nullptr;
-    /// Raise it from this figure alone, the kernel's default: any other is an operator's choice.
-    std::optional<std::uint64_t> only_from{};
-};
-
 /// Packet memory that no ordinary allocation gets: kernel_need.h. KiB.
-inline constexpr SettingPlace kMinFree{.path = "/proc/sys/vm/min_free_kbytes"};
-/// Pages that one fault may bring in from swap, as a power of two.
-inline constexpr SettingPlace kPageCluster{.path = "/proc/sys/vm/page-cluster", .only_from = 3};
+inline constexpr const char* kMinFreePath = "/proc/sys/vm/min_free_kbytes";
 
 /// What a setting came to, for whoever reports it.
 struct SettingState {
@@ -39,9 +29,9 @@ struct SettingOutcome {
 
 class RaisedSetting {
 public:
-    /// `ledger`: from a predecessor that is gone.
-    explicit RaisedSetting(const SettingPlace& place, const SettingLedger& ledger = {}) noexcept
-        : place_(place), ledger_(ledger) {}
+    /// `path` is borrowed. `ledger`: from a predecessor that is gone.
+    explicit RaisedSetting(const char* path, const SettingLedger& ledger = {}) noexcept
+        : path_(path), ledger_(ledger) {}
 
     /// After every attach and detach, with what all attachments need together, 0 when there is
     /// none. EACCES, EPERM, EROFS: not allowed. EIO: the kernel took the figure and shows another.
@@ -54,7 +44,7 @@ public:
     [[nodiscard]] SettingState settle_to(std::uint64_t wanted) noexcept;
 
 private:
-    SettingPlace place_;
+    const char* path_;
     SettingLedger ledger_;
 };
 

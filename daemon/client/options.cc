@@ -87,7 +87,7 @@ void add_attach(CLI::App& app, Options& options) {
     verb.add_flag("--force-tier", attach.force_tier, "Go on when the machine promises less");
     verb.add_flag("--without-lockdown", attach.without_lockdown, "No protections; for tests");
     verb.add_flag("--keep-kernel-reserve", attach.keep_kernel_reserve,
-                  "Leave vm.min_free_kbytes and page-cluster alone");
+                  "Leave vm.min_free_kbytes alone");
     verb.add_flag("--keep-trying", attach.keep_trying, "Leave it in place when it takes longer");
     add_set(verb, options.session);
     verb.add_option("--wait", attach.wait_s, "Seconds to wait until it is ready");

@@ -172,8 +172,6 @@ std::string io_sentence(const LogRecord& record) {
                            text_at(std::array<std::string_view, 3>{"A", "B", "C"}, record.a));
     case IoEvent::KernelReserveSet:
         return fmt::format("vm.min_free_kbytes is {} now, was {}", record.a, record.b);
-    case IoEvent::PageClusterSet:
-        return fmt::format("vm.page-cluster is {} now, was {}", record.a, record.b);
     case IoEvent::ExportReady:
         return record.a == static_cast<std::uint64_t>(ExportKind::Ublk)
                    ? fmt::format("/dev/ublkb{} is ready", record.b)

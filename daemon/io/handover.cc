@@ -39,7 +39,6 @@ struct Handed {
     std::uint32_t attachment = 0;
     std::int32_t recover_ublk_id = -1;
     reserve::SettingState kernel_reserve;
-    reserve::SettingState page_cluster;
     AttachSpec spec;
 };
 static_assert(std::is_trivially_copyable_v<Handed>);
@@ -74,7 +73,6 @@ void exec_io_process(const char* program, const AttachSpec& spec,
     handed.attachment = inheritance.attachment;
     handed.recover_ublk_id = inheritance.recover_ublk_id;
     handed.kernel_reserve = inheritance.kernel_reserve;
-    handed.page_cluster = inheritance.page_cluster;
     handed.spec = spec;
     const UniqueFd memory = write_down(handed);
     if (!memory) return;
@@ -111,7 +109,6 @@ OrErrno<IoHandover> take_handover(int fd) noexcept {
     taken.inheritance.attachment = handed.attachment;
     taken.inheritance.recover_ublk_id = handed.recover_ublk_id;
     taken.inheritance.kernel_reserve = handed.kernel_reserve;
-    taken.inheritance.page_cluster = handed.page_cluster;
     return taken;
 }
 

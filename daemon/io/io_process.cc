@@ -270,7 +270,6 @@ bool IoProcess::begin() noexcept {
     loop_->say(LogLevel::Info, IoEvent::Started, static_cast<std::uint64_t>(::getpid()));
     loop_->say(LogLevel::Info, IoEvent::PlanMade, plan_.total().raw(), arena_->bytes().size());
     say_setting(IoEvent::KernelReserveSet, inheritance_.kernel_reserve);
-    say_setting(IoEvent::PageClusterSet, inheritance_.page_cluster);
     if (!takes_over() || !is_ublk()) return true;
     // The kernel may let go of the dead process while we log in.
     if (auto begun = begin_export(); !begun) return refuse_export(begun.error().code());

@@ -28,7 +28,6 @@ struct IoInheritance {
     /// Take over this ublk device of a predecessor that died; -1: none.
     std::int32_t recover_ublk_id = -1;
     reserve::SettingState kernel_reserve{};  ///< vm.min_free_kbytes, KiB.
-    reserve::SettingState page_cluster{};    ///< vm.page-cluster.
     reserve::ImageFacts image{};             ///< Of this program, from the start of main().
     GateFiles gate{};                        ///< The classifier's; none when there is none.
 };

@@ -141,12 +141,11 @@ void ProcessPair::become_io(const PairContext& context, bool stands_by, bool suc
                               .succeeds = succeeds,
                               .recover_ublk_id = succeeds ? device_ : -1,
                               .kernel_reserve = context.kernel_reserve,
-                              .page_cluster = context.page_cluster,
                               .image = context.image,
                               .gate = std::move(gate_)};
     FixedVector<int, 5 + GateFiles::kCount> kept = inheritance.gate.numbers_of<5>();
-    for (const UniqueFd* const fd : {&inheritance.area, &inheritance.command,
-                                     &inheritance.listener, &inheritance.order, &inheritance.lock})
+    for (const UniqueFd* const fd : {&inheritance.area, &inheritance.command, &inheritance.listener,
+                                     &inheritance.order, &inheritance.lock})
         kept.push(fd->get());
     if (uses_program_ && stands_by) {
         exec_io_process(context.program, spec_, std::move(inheritance));

@@ -29,8 +29,7 @@ struct PairContext {
     bool lock_down = true;
     reserve::ImageFacts image;
     reserve::SettingState kernel_reserve{};  ///< See IoInheritance.
-    reserve::SettingState page_cluster{};
-    const char* program = nullptr;  ///< Where our own program stands, or its successor.
+    const char* program = nullptr;           ///< Where our own program stands, or its successor.
 };
 
 /// "/dev/ublkbN", with its zero.

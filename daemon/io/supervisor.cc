@@ -351,18 +351,16 @@ void Supervisor::on_pressure() const noexcept {
     for (const ProcessPair& pair : pairs_) pair.note_pressure(until);
 }
 
-/// The figures cover all attachments together; without any the old ones come back.
+/// The figure covers all attachments together; without any the old one comes back.
 void Supervisor::settle_reserve() noexcept {
     reserve::MemoryPlan need;
     bool is_wanted = false;
-    bool swaps = false;
     const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
     reserve::add_network_to_plan(need, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L))});
     for (const ProcessPair& pair : pairs_) {
         if (!pair.is_used() || !wants_kernel_reserve(pair.spec())) continue;
         is_wanted = true;
         const AttachSpec& spec = pair.spec();
-        swaps = swaps || spec.profile == ProfileId::Swap;
         const SocketSpec buffers = socket_buffers_of(spec);
         reserve::add_load_to_plan(need, {.connections = spec.limits.connections,
                                          .depth = spec.limits.depth,
@@ -371,7 +369,6 @@ void Supervisor::settle_reserve() noexcept {
     }
     const std::uint64_t min_free = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
     context_.kernel_reserve = kernel_reserve_.settle_to(min_free);
-    context_.page_cluster = page_cluster_.settle_to(swaps ? reserve::kSwapPageCluster : 0);
 }
 
 // Shutdown.

@@ -100,8 +100,7 @@ private:
     Instant kill_at_ = Instant::never();
     std::optional<int> exit_code_;
     std::uint32_t last_id_ = 0;
-    reserve::RaisedSetting kernel_reserve_{reserve::kMinFree};
-    reserve::RaisedSetting page_cluster_{reserve::kPageCluster};
+    reserve::RaisedSetting kernel_reserve_{reserve::kMinFreePath};
     PairContext context_;
     watchdog::OwnTime own_time_;
     Instant look_at_ = Instant::never();

@@ -49,7 +49,7 @@ struct SocketSpec {
 enum AttachFlag : std::uint32_t {
     kAttachForceTier = 1U << 0,          ///< Go on below the demanded tier: the operator insists.
     kAttachWithoutLockdown = 1U << 1,    ///< No protections at all: tests, unprivileged tries.
-    kAttachKeepKernelReserve = 1U << 2,  ///< Touch neither vm.min_free_kbytes nor page-cluster.
+    kAttachKeepKernelReserve = 1U << 2,  ///< Do not touch vm.min_free_kbytes.
     kAttachWithoutStandby = 1U << 3,     ///< One I/O process: half the memory, slower takeovers.
     kAttachFlagsKnown = kAttachForceTier | kAttachWithoutLockdown | kAttachKeepKernelReserve |
                         kAttachWithoutStandby,

@@ -28,9 +28,8 @@ enum class IoEvent : std::uint8_t {
     HostUnknown,        ///< a: 0. A redirect named a host that cannot be resolved.
     TookOver,           ///< a: microseconds since the supervisor noticed the death.
     DeviceAdopted,      ///< a: the same, when the kernel had taken us as its successor.
-    PageClusterSet,     ///< a: vm.page-cluster now. b: before.
 };
-inline constexpr std::uint8_t kIoEventCount = 21;
+inline constexpr std::uint8_t kIoEventCount = 20;
 
 /// Which call CallFailed is about.
 enum class IoCall : std::uint8_t {

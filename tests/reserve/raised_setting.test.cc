@@ -27,7 +27,7 @@ protected:
 
 TEST_F(RaisedSettingFile, RaisesOnAttachAndRestoresOnLastDetach) {
     // Goal: the operator tunes nothing, and finds everything as it was.
-    RaisedSetting reserve{SettingPlace{.path = path_.c_str()}};
+    RaisedSetting reserve{path_.c_str()};
     const auto raised = reserve.settle(16384);
     ASSERT_TRUE(raised) << raised.error().text();
     EXPECT_EQ(raised->note, LedgerNote::Raised);
@@ -42,7 +42,7 @@ TEST_F(RaisedSettingFile, RaisesOnAttachAndRestoresOnLastDetach) {
 TEST_F(RaisedSettingFile, LeavesAnOperatorsFigureAlone) {
     // Goal: higher stays higher, and a change behind our back is not undone.
     write("65536\n");
-    RaisedSetting reserve{SettingPlace{.path = path_.c_str()}};
+    RaisedSetting reserve{path_.c_str()};
     EXPECT_EQ(reserve.settle(16384)->note, LedgerNote::Enough);
     EXPECT_EQ(read(), "65536");
     write("1826\n");
@@ -55,47 +55,29 @@ TEST_F(RaisedSettingFile, LeavesAnOperatorsFigureAlone) {
 
 TEST_F(RaisedSettingFile, ASuccessorRestoresToo) {
     // Goal: the found figure is not lost with the process that found it.
-    RaisedSetting first{SettingPlace{.path = path_.c_str()}};
+    RaisedSetting first{path_.c_str()};
     ASSERT_TRUE(first.settle(16384));
     write("16384\n");
-    RaisedSetting second{SettingPlace{.path = path_.c_str()}, first.ledger()};
+    RaisedSetting second{path_.c_str(), first.ledger()};
     EXPECT_EQ(second.settle(0)->note, LedgerNote::Restored);
 }
 
 TEST_F(RaisedSettingFile, ARefusalIsAnErrorAndChangesNothing) {
     // Goal: a reserve that could not be set is never believed.
-    EXPECT_EQ(RaisedSetting{SettingPlace{.path = "/nowhere"}}.settle(16384).error(), Errno{ENOENT});
+    EXPECT_EQ(RaisedSetting{"/nowhere"}.settle(16384).error(), Errno{ENOENT});
     write("not a number\n");
-    EXPECT_EQ(RaisedSetting{SettingPlace{.path = path_.c_str()}}.settle(16384).error(),
-              Errno{EINVAL});
+    EXPECT_EQ(RaisedSetting{path_.c_str()}.settle(16384).error(), Errno{EINVAL});
     // /proc/self/stat cannot be written, and is no number either.
-    RaisedSetting reserve{SettingPlace{.path = "/proc/self/oom_score"}};
+    RaisedSetting reserve{"/proc/self/oom_score"};
     EXPECT_FALSE(reserve.settle(1'000'000'000));
     EXPECT_FALSE(reserve.ledger().is_ours());
 }
 
-TEST_F(RaisedSettingFile, AnOperatorsChoiceBelowIsLeftAloneWhereOneIsLikely) {
-    // Goal: who turned read-ahead off has a reason; the default is nobody's choice.
-    write("0\n");
-    const SettingPlace place{.path = path_.c_str(), .only_from = 3};
-    RaisedSetting setting{place};
-    EXPECT_EQ(setting.settle(4)->note, LedgerNote::Enough);
-    EXPECT_EQ(read(), "0");
-    write("3\n");
-    const auto raised = setting.settle(4);
-    EXPECT_EQ(raised->note, LedgerNote::Raised);
-    EXPECT_EQ(raised->found, 3U);
-    EXPECT_EQ(read().substr(0, 1), "4");
-    write("4\n");
-    EXPECT_EQ(setting.settle(0)->note, LedgerNote::Restored);
-    EXPECT_EQ(read().substr(0, 1), "3");
-}
-
 TEST(RaisedSetting, TheRealFileIsRestored) {
     // Goal: the kernel itself takes and shows the figures.
-    const auto before = RaisedSetting{kMinFree}.settle(0);
+    const auto before = RaisedSetting{kMinFreePath}.settle(0);
     if (!before) GTEST_SKIP() << "no vm.min_free_kbytes here";
-    RaisedSetting reserve{kMinFree};
+    RaisedSetting reserve{kMinFreePath};
     const auto raised = reserve.settle(before->value + 1024);
     if (!raised) GTEST_SKIP() << "vm.min_free_kbytes cannot be set here: needs root";
     EXPECT_EQ(raised->value, before->value + 1024);
