@@ -11,7 +11,7 @@ namespace holdfast::netpath::classifier {
 template <class T>
 [[nodiscard]] T zeroed() noexcept {
     static_assert(std::is_trivially_copyable_v<T>);
-    T made;
+    T made;  // NOLINT(cppcoreguidelines-pro-type-member-init): the next line sets every byte.
     std::memset(&made, 0, sizeof made);
     return made;
 }
