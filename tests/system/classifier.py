@@ -8,14 +8,12 @@ import pathlib
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import unittest
 
-import client
 import nbd_client
 import targets
-from daemon_case import is_alive
+from daemon_case import DaemonProcesses, missing
 
 IQN = "iqn.2026-01.test.classifier:disk0"
 PORT = 3260
@@ -24,25 +22,19 @@ FLOOD_PORT = 9000
 FLOOD_PACKETS = 2000
 
 
-def missing():
-    """Why this cannot be tested here, or None."""
-    if client.missing():
-        return client.missing()
-    return None if os.geteuid() == 0 else "network namespaces and BPF programs need root"
-
-
 def ip(*words):
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
-class Classifier(unittest.TestCase):
+def entering(name):
+    return ["nsenter", f"--net=/run/netns/{name}"]
+
+
+class Classifier(DaemonProcesses):
     def setUp(self):
         if missing():
             self.skipTest(missing())
-        folder = tempfile.TemporaryDirectory(prefix="hf-class-")
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.programs = client.program().parent
+        self.open_folder("hf-class-")
         self.here, self.there = f"hfc-here-{os.getpid()}", f"hfc-there-{os.getpid()}"
         for name in (self.here, self.there):
             ip("netns", "add", name)
@@ -55,46 +47,12 @@ class Classifier(unittest.TestCase):
             ip("-n", name, "link", "set", device, "up")
             ip("-n", name, "link", "set", "lo", "up")
         self.target = self.start_target()
-        self.supervisor = self.run_in(
-            self.here, "holdfastd", "--socket", self.folder / "control", "--state-dir",
-            self.folder / "state", "--link-dir", self.folder / "links").pid
-        targets.wait_until(lambda: self.holdfast("list").returncode == 0, "holdfastd")
+        self.start_supervisor(inside=entering(self.here))
 
     def start_target(self):
-        return self.run_in(self.there, "holdfast-target", "--iqn", IQN, "--lun",
-                           "size=16M,cache=on", "--listen", f"{THERE_ADDRESS}:{PORT}")
-
-    def in_namespace(self, name, *command):
-        return ["nsenter", f"--net=/run/netns/{name}", *[str(word) for word in command]]
-
-    def run_in(self, name, program, *options):
-        with (self.folder / f"{program}.log").open("wb") as out:
-            process = subprocess.Popen(
-                self.in_namespace(name, self.programs / program, *options), stdout=out,
-                stderr=subprocess.STDOUT)
-        self.addCleanup(self.end, process)
-        return process
-
-    def end(self, process):
-        children = self.children() if process.pid == getattr(self, "supervisor", 0) else []
-        process.terminate()
-        try:
-            process.wait(targets.STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pid in [*children, *getattr(self, "orphans", [])]:
-            if is_alive(pid):
-                os.kill(pid, signal.SIGKILL)
-
-    def children(self):
-        path = pathlib.Path(f"/proc/{self.supervisor}/task/{self.supervisor}/children")
-        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
-
-    def holdfast(self, verb, *options):
-        words = [self.programs / "holdfast", verb, "--socket", self.folder / "control", *options]
-        return subprocess.run([str(word) for word in words], capture_output=True, text=True,
-                              timeout=client.LIMIT_S, check=False)
+        return self._run(self.programs / "holdfast-target", "--iqn", IQN, "--lun",
+                         "size=16M,cache=on", "--listen", f"{THERE_ADDRESS}:{PORT}",
+                         inside=entering(self.there))
 
     def attach(self, *more, profile="swap"):
         return self.holdfast(
@@ -137,10 +95,10 @@ class Classifier(unittest.TestCase):
             "try:\n"
             "    while True: n += len(s.recv(100)) > 0\n"
             "except TimeoutError: print(n)\n")
-        with subprocess.Popen(self.in_namespace(self.here, "python3", "-c", receive), text=True,
+        with subprocess.Popen([*entering(self.here), "python3", "-c", receive], text=True,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE) as receiver:
             self.assertEqual(receiver.stdout.readline(), "ready\n")
-            subprocess.run(self.in_namespace(self.there, "python3", "-c", script), check=True)
+            subprocess.run([*entering(self.there), "python3", "-c", script], check=True)
             return int(receiver.communicate("\n")[0])
 
     def check_disk(self):
@@ -268,7 +226,7 @@ class Classifier(unittest.TestCase):
                   "    s.setblocking(False)\n"
                   f"    s.connect_ex(('{HERE_ADDRESS}', 2222))\n"
                   "    s.close()\n")
-        subprocess.run(self.in_namespace(self.there, "python3", "-c", script), check=True)
+        subprocess.run([*entering(self.there), "python3", "-c", script], check=True)
         packets = self.pressure()["packets"]
         self.assertGreaterEqual(packets["passed_management"], 5)
         self.assertGreaterEqual(packets["dropped_management"], 20)

@@ -38,46 +38,29 @@ def free_port():
         return server.getsockname()[1]
 
 
-class DaemonCase(unittest.TestCase):
-    """See the file comment. Processes are chosen by what the supervisor says, never by name."""
+class DaemonProcesses(unittest.TestCase):
+    """A folder, and processes of ours in it that end with the test; `supervisor` is holdfastd's."""
 
-    def setUp(self):
-        if missing():
-            self.skipTest(missing())
-        folder = tempfile.TemporaryDirectory(prefix="hf-take-")
+    def open_folder(self, prefix):
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.programs = self.find_programs()
-        self.socket = self.folder / "nbd"
-        port = free_port()
-        self.target = self._run(
-            self.programs / "holdfast-target", "--iqn", IQN, "--lun", "size=16M,cache=on",
-            "--listen", f"127.0.0.1:{port}").pid
-        targets.wait_until(lambda: targets.is_listening(port), "holdfast-target")
-        self.url = f"iscsi://127.0.0.1:{port}/{IQN}/0"
-        self.start_supervisor()
-        attached = self.attach()
-        self.assertEqual(attached.returncode, 0, attached.stderr)
-        self.wait_for_standby()
 
-    def start_supervisor(self):
+    def start_supervisor(self, inside=()):
         self.supervisor = self._run(
             self.programs / "holdfastd", "--socket", self.folder / "control", "--state-dir",
-            self.folder / "state", "--link-dir", self.folder / "links").pid
+            self.folder / "state", "--link-dir", self.folder / "links", inside=inside).pid
         targets.wait_until(lambda: self.holdfast("list").returncode == 0, "holdfastd")
-
-    def attach(self):
-        return self.holdfast("attach", "--name", "disk0", "--profile", "swap", "--export", "nbd",
-                             "--nbd-socket", self.socket, "--force-tier", "--keep-kernel-reserve",
-                             self.url)
 
     def find_programs(self):
         return client.program().parent
 
-    def _run(self, *command):
+    def _run(self, *command, inside=()):
+        """`inside`: words in front of the command, such as those that enter a namespace."""
         log = self.folder / f"{command[0].name}.log"
         with log.open("wb") as out:
-            process = subprocess.Popen([str(word) for word in command], stdout=out,
+            process = subprocess.Popen([str(word) for word in (*inside, *command)], stdout=out,
                                        stderr=subprocess.STDOUT)
         self.addCleanup(self._end, process)
         return process
@@ -103,7 +86,32 @@ class DaemonCase(unittest.TestCase):
 
     def children(self):
         path = pathlib.Path(f"/proc/{self.supervisor}/task/{self.supervisor}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+class DaemonCase(DaemonProcesses):
+    """See the file comment. Processes are chosen by what the supervisor says, never by name."""
+
+    def setUp(self):
+        if missing():
+            self.skipTest(missing())
+        self.open_folder("hf-take-")
+        self.socket = self.folder / "nbd"
+        port = free_port()
+        self.target = self._run(
+            self.programs / "holdfast-target", "--iqn", IQN, "--lun", "size=16M,cache=on",
+            "--listen", f"127.0.0.1:{port}").pid
+        targets.wait_until(lambda: targets.is_listening(port), "holdfast-target")
+        self.url = f"iscsi://127.0.0.1:{port}/{IQN}/0"
+        self.start_supervisor()
+        attached = self.attach()
+        self.assertEqual(attached.returncode, 0, attached.stderr)
+        self.wait_for_standby()
+
+    def attach(self):
+        return self.holdfast("attach", "--name", "disk0", "--profile", "swap", "--export", "nbd",
+                             "--nbd-socket", self.socket, "--force-tier", "--keep-kernel-reserve",
+                             self.url)
 
     def active(self):
         """As the supervisor says, who knows it first; None: nobody serves."""
