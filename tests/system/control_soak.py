@@ -19,7 +19,7 @@ SEED = int(os.environ.get("HF_SEED", "1"))
 VERBS = ("list", "status", "metrics", "version", "udev-info", "trace", "attach", "detach",
          "upgrade", "fly")
 RATIO_MAX = 1.1
-PIECE_S, SETTLE_S, TRIES_MAX = 1.0, 0.5, 8
+PIECE_S, SETTLE_S, TRIES_MAX = 1.0, 0.5, 4
 
 
 def frame(body):
