@@ -4,6 +4,7 @@ The kills happen in the guest, by a locked program of ours, so that no message h
 storm for one. What each cost is read from the console, where Holdfast logs every takeover.
 """
 
+import math
 import re
 import statistics
 
@@ -23,7 +24,8 @@ FIGURES = (
 
 # A kill may hit a process that has not yet taken over from the one before; such a pair of kills is
 # one takeover. More than this share of them means that takeovers take as long as the time between
-# two kills.
+# two kills. While the link is down nobody can take over: those kills are not expected to be
+# followed by a takeover each.
 TAKEOVERS_SHARE_MIN = 0.8
 
 START = """
@@ -67,13 +69,20 @@ def read(facts, console):
     facts.values["watchdog_state"] = watched.get("state", "")
 
 
-def demands(facts):
+def kills_without_link(facts, every_ms):
+    """How many kills fell into the outages that the host made, at most."""
+    outages_ms = [float(seconds) * 1000 for seconds in facts.lists.get("outage_s", [])]
+    return sum(math.ceil(length / every_ms) for length in outages_ms)
+
+
+def demands(facts, every_ms):
     """Kills took place, each was followed by a takeover, and at the end somebody served."""
     kills, takeovers = facts.number("kills", 0), facts.number("takeovers", 0)
-    enough = kills > 0 and takeovers >= kills * TAKEOVERS_SHARE_MIN
+    expected = kills - kills_without_link(facts, every_ms)
+    enough = takeovers > 0 and takeovers >= expected * TAKEOVERS_SHARE_MIN
     state = facts.values.get("watchdog_state")
     return [
         (kills > 0, "nobody was killed"),
-        (enough, f"{kills} kills, but only {takeovers} takeovers"),
+        (enough, f"{kills} kills, {expected} with a link, but only {takeovers} takeovers"),
         (state == "serving", f"at the end the watchdog says '{state}'"),
     ]

@@ -141,6 +141,7 @@ class Run:
         self.pending = []  # (monotonic time, action)
         self.actions_done = 0
         self.hang_at = None  # where on the console the rig began to ask
+        self.link_down_since = None
         self.started = self.phase_since = time.monotonic()
         self.net = self.target = self.guest = self.flood = None
         self.folder = paths.CACHE / f"run-{processes.owner_tag()}-{time.time_ns()}"
@@ -281,8 +282,8 @@ class Run:
 
     def _actions(self):
         return {
-            "link-down": self.net.link_down,
-            "link-up": self.net.link_up,
+            "link-down": self._link_down,
+            "link-up": self._link_up,
             "flood-start": self._start_flood,
             "flood-stop": self._stop_flood,
             "target-kill": self.target.kill,
@@ -291,6 +292,15 @@ class Run:
             "tell-hold": lambda: self.guest.tell("hold"),
             "tell-check": lambda: self.guest.tell("check"),
         }
+
+    def _link_down(self):
+        self.net.link_down()
+        self.link_down_since = time.monotonic()
+
+    def _link_up(self):
+        self.net.link_up()
+        outage_s = time.monotonic() - self.link_down_since
+        self.facts.lists.setdefault("outage_s", []).append(f"{outage_s:.1f}")
 
     def _start_flood(self):
         script = Path(__file__).with_name("flood.py")
@@ -312,7 +322,8 @@ class Run:
     def _demands(self):
         wanted = len(self.scenario.actions)
         sentence = f"{self.actions_done} of the host's {wanted} actions took place: load longer"
-        killed = killing.demands(self.facts) if self.options.kill_every else []
+        every_ms = self.options.kill_every
+        killed = killing.demands(self.facts, every_ms) if every_ms else []
         done = (self.actions_done == wanted, sentence)
         return [*self.scenario.demands(self.facts), done, *killed]
 

@@ -6,6 +6,8 @@ knows the actions. `read` digests the logs into values, `demands` says what a go
 """
 
 import json
+import re
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +21,7 @@ SQUEEZE_FILE_MIB = 48
 SQUEEZE_SECONDS = 20
 
 FLOOD_PACKETS_PER_S_MIN = 18000
+UPGRADES = 10
 
 SWAP_SCRIPT = """
 mkswap "$DEV" >/dev/null || give_up "mkswap failed"
@@ -67,6 +70,25 @@ rig "fsck_status=$?"
 log fsck </tmp/fsck.log
 report_counters after
 """
+
+# The files' script, and beside it one upgrade after the other, each to the same program.
+UPGRADE_SCRIPT = """
+upgrade_again_and_again() {
+    upgraded=0
+    while [ $upgraded -lt "$UPGRADES" ]; do
+        sleep 2
+        holdfast upgrade disk0 --wait 60 --json >/tmp/upgrade.json 2>&1 || {
+            log upgrade_failed </tmp/upgrade.json
+            break
+        }
+        upgraded=$((upgraded + 1))
+        log upgrade </tmp/upgrade.json
+    done
+    rig "upgrades=$upgraded"
+}
+upgrade_again_and_again &
+upgrader=$!
+""" + FILES_SCRIPT.replace("rig phase=loaded", 'wait "$upgrader"\nrig phase=loaded')
 
 # What a page-in waits for while pages go out: one reader without read-ahead, beside a writer that
 # does not use the link up.
@@ -162,6 +184,22 @@ def demand_files(facts):
         ((facts.number("passes") or 0) > 0, "fio did not finish one pass"),
         (facts.values.get("fsck_status") == "0", "the file system is damaged"),
     ]
+
+
+def read_upgrade(facts):
+    """As read_files, and the longest pause of an upgrade in ms."""
+    read_files(facts)
+    text = "".join(facts.logs.get("upgrade", []))
+    pauses = [float(each) for each in re.findall(r'"pause_ms": *([\d.]+)', text)]
+    if pauses:
+        facts.values["pause_median_ms"] = f"{statistics.median(pauses):.1f}"
+        facts.values["pause_max_ms"] = f"{max(pauses):.1f}"
+
+
+def demand_upgrade(facts):
+    """As demand_files, and every upgrade took place."""
+    made = facts.number("upgrades", 0)
+    return [*demand_files(facts), (made == UPGRADES, f"{made} of {UPGRADES} upgrades took place")]
 
 
 def read_power_cut(facts):
@@ -264,6 +302,17 @@ TARGET_RESTART = Scenario(
     profile="data",
 )
 
+UPGRADE = Scenario(
+    name="upgrade",
+    proves="files on the LUN stay right while holdfastd is upgraded ten times",
+    script=UPGRADE_SCRIPT,
+    read=read_upgrade,
+    demands=demand_upgrade,
+    figures=("passes", "upgrades", "pause_median_ms", "pause_max_ms"),
+    variables={"FILES_MIB": 64, "UPGRADES": UPGRADES},
+    initiators=("holdfast",),
+)
+
 POWER_CUT = Scenario(
     name="power-cut",
     proves="flushed and FUA writes survive a power cut of the target, and no block is torn",
@@ -298,5 +347,8 @@ PAGE_IN = Scenario(
 
 ALL = {
     each.name: each
-    for each in (SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD, TARGET_RESTART, POWER_CUT, PAGE_IN)
+    for each in (
+        *(SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD),
+        *(TARGET_RESTART, UPGRADE, POWER_CUT, PAGE_IN),
+    )
 }

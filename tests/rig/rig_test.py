@@ -9,8 +9,8 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "stress"))
 
-from rigkit import aptsource, cli, cpio, facts, image, job, kernels, network  # noqa: E402
-from rigkit import processes, runner, scenarios, targets  # noqa: E402
+from rigkit import aptsource, cli, cpio, facts, image, job, kernels, killing  # noqa: E402
+from rigkit import network, processes, runner, scenarios, targets  # noqa: E402
 
 DEB822 = """\
 # a comment
@@ -199,7 +199,35 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(found.logs, {"x": ["one", "two: 2"]})
 
 
+class Kills(unittest.TestCase):
+    @staticmethod
+    def holds(kills, takeovers, outages=()):
+        values = {"kills": str(kills), "takeovers": str(takeovers), "watchdog_state": "serving"}
+        lists = {"outage_s": list(outages)}
+        demands = killing.demands(facts.Facts(values=values, lists=lists), every_ms=5000)
+        return all(held for held, _ in demands)
+
+    def test_kills_need_takeovers(self):
+        # Goal: a run whose kills nobody answered is no success.
+        self.assertTrue(self.holds(kills=12, takeovers=12))
+        self.assertFalse(self.holds(kills=12, takeovers=8))
+        self.assertFalse(self.holds(kills=0, takeovers=0))
+
+    def test_without_a_link_nobody_takes_over(self):
+        # Goal: kills while the link was down are not counted on, all others are.
+        self.assertTrue(self.holds(kills=12, takeovers=8, outages=["10.0", "10.0"]))
+        self.assertFalse(self.holds(kills=12, takeovers=5, outages=["10.0", "10.0"]))
+        self.assertFalse(self.holds(kills=4, takeovers=0, outages=["10.0", "10.0"]))
+
+
 class Parsers(unittest.TestCase):
+    def test_pauses_of_upgrades_are_read(self):
+        # Goal: the longest pause of all upgrades is the figure.
+        logs = {"upgrade": ['{"pause_ms": 12.5}', '{', '"pause_ms": 31}']}
+        found = facts.Facts(logs=logs)
+        scenarios.read_upgrade(found)
+        self.assertEqual(found.values["pause_max_ms"], "31.0")
+
     def test_stress_ng_output(self):
         lines = [
             "stress-ng: metrc: [169] stressor       bogo ops real time  usr time",
