@@ -225,7 +225,7 @@ OrFailure<Output> run_check_host() {
     // interface's driver runs them shows when something is attached over it.
     const auto classifier = netpath::classifier::load_classifier({});
     facts.has_drop_gate = classifier.has_value();
-    const bool hears_reclaim = classifier && classifier->event_count > 0;
+    const bool hears_reclaim = classifier && classifier->hears_reclaim();
     const reserve::TierVerdict verdict = reserve::decide_tier(facts);
     Output output;
     Json& json = output.json;

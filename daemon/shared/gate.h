@@ -33,11 +33,11 @@ struct GateSpec {
 
 /// Descriptors, in the order in which they travel. None of them, or all but some events.
 struct GateFiles {
-    static constexpr std::size_t kCount = 5;
+    static constexpr std::size_t kCount = 6;
     static constexpr std::size_t kShared = 0;   ///< classifier::ClassifierTable::map().
     static constexpr std::size_t kSockets = 1;  ///< classifier::put_socket().
     static constexpr std::size_t kLink = 2;     ///< Attached as long as it is open.
-    static constexpr std::size_t kEvents = 3;   ///< Up to two: reclaim events.
+    static constexpr std::size_t kEvents = 3;   ///< All three reclaim events, or none.
 
     std::array<UniqueFd, kCount> all{};
 

@@ -13,7 +13,7 @@ namespace holdfast::netpath::classifier::abi {
 #endif
 
 /// Changes with every change of this file: a table of another release is refused.
-#define HF_ABI_VERSION 1u
+#define HF_ABI_VERSION 2u
 
 #define HF_FLOWS 512u      /* A power of two, several times what 16 attachments can have. */
 #define HF_PROBES 16u      /* Places a flow may stand in, from its hash on. */
@@ -31,6 +31,10 @@ namespace holdfast::netpath::classifier::abi {
 #define HF_FLOW_CLAIMED 1u /* Being written: matches nothing. */
 #define HF_FLOW_KERNEL 2u  /* Its packets always pass to the kernel. */
 #define HF_FLOW_SOCKET 3u  /* Its packets go to the AF_XDP socket of their queue. */
+
+#define HF_STALL_WINDOW_NS 100000000ull /* Waiting for memory is summed up over that long. */
+#define HF_SIGN_STEP_NS \
+    1000000ull /* A newer sign that is no more than that newer is not written. */
 
 /// hf_shared.pressure_mode.
 #define HF_PRESSURE_AUTO 0u
@@ -104,17 +108,22 @@ struct hf_shared {
     __u32 unused_word;
     __u32 interface_index; /* Where it was attached; 0: nowhere. */
     __u32 is_native;
-    __u64 unused_config[7];
+    __u64 pressure_stall_ns; /* Somebody waits for memory so long: a sign of pressure. */
+    __u64 unused_config[6];
 
-    __u64 reclaim_ns;         /* The last sign of reclaim; 0: never. Written by the kernel. */
-    __u64 reclaims;           /* How many. */
-    __u64 pressed_ns;         /* When the pressure of now, or of the last time, began. */
-    __u64 pressures;          /* How often it began. */
-    __u64 switch_ns;          /* From the last beginning to the first packet judged under it. */
-    __u64 switch_max_ns;      /* The longest one. */
-    __u64 switched_of;        /* The value of `pressures` that switch_ns belongs to. */
-    __u64 management_next_ns; /* The token bucket: when the next packet would be on time. */
-    __u64 unused_state[8];
+    __u64 reclaim_ns;          /* The last sign of pressure; 0: never. Written by the kernel. */
+    __u64 reclaims;            /* How often a task began to reclaim directly. */
+    __u64 pressed_ns;          /* When the pressure of now, or of the last time, began. */
+    __u64 pressures;           /* How often it began. */
+    __u64 switch_ns;           /* From the last beginning to the first packet judged under it. */
+    __u64 switch_max_ns;       /* The longest one. */
+    __u64 switched_of;         /* The value of `pressures` that switch_ns belongs to. */
+    __u64 management_next_ns;  /* The token bucket: when the next packet would be on time. */
+    __s64 reclaimers;          /* Tasks in direct reclaim. */
+    __u64 reclaiming_since_ns; /* Since when there is one. */
+    __u64 window_ns;           /* Beginning of the window in which waiting is summed up. */
+    __u64 window_stall_ns;     /* The sum: time in which anybody was in direct reclaim. */
+    __u64 unused_state[4];
 
     struct hf_address addresses[HF_ADDRESSES];
     struct hf_neighbour neighbours[HF_NEIGHBOURS];

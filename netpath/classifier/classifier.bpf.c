@@ -1,5 +1,5 @@
 // The classifier: an XDP program that runs in the driver, before any packet memory is allocated,
-// and the program on the kernel's reclaim events that tells it about pressure.
+// and the programs on the kernel's reclaim events that tell it about pressure.
 //
 // The decision is specified by netpath/steer; a test shows that both agree. Nothing here waits,
 // allocates or follows a structure of the kernel, so that one object serves every kernel from 5.18.
@@ -320,9 +320,30 @@ static __always_inline void take_kind(struct packet* packet) {
         packet->kind_port = *(const __u8*)net->payload;
 }
 
+/// Pressure since `began`, and from `now` on for as long as one sign lasts.
+static __always_inline void press(__u64 now, __u64 began) {
+    const __u64 last = *(volatile __u64*)&shared.reclaim_ns;
+    if (last != 0 && now <= last + shared.pressure_hold_ns) {
+        if (now > last + HF_SIGN_STEP_NS) shared.reclaim_ns = now;
+        return;
+    }
+    // Of several CPUs that see the beginning one counts it.
+    shared.pressed_ns = began;
+    if (__sync_val_compare_and_swap(&shared.reclaim_ns, last, now) == last)
+        __sync_fetch_and_add(&shared.pressures, 1);
+}
+
+/// Somebody who needs memory has been reclaiming for longer than that is no sign.
+static __always_inline int is_waiting(__u64 now) {
+    const __s64 reclaimers = *(volatile __s64*)&shared.reclaimers;
+    const __u64 since = *(volatile __u64*)&shared.reclaiming_since_ns;
+    return reclaimers > 0 && now >= since + shared.pressure_stall_ns;
+}
+
 /// Pressure by the signs of the kernel; its first packet measures how long the switch took.
 static __always_inline int is_reclaiming(__u64 now) {
-    const __u64 last = shared.reclaim_ns;
+    if (is_waiting(now)) press(now, shared.reclaiming_since_ns + shared.pressure_stall_ns);
+    const __u64 last = *(volatile __u64*)&shared.reclaim_ns;
     if (last == 0 || now > last + shared.pressure_hold_ns) return 0;
     const __u64 pressures = shared.pressures;
     if (shared.switched_of != pressures) {
@@ -428,21 +449,38 @@ int classify(struct xdp_md* ctx) {
     return judge_rest(&packet);
 }
 
-/// Attached to each reclaim event of the kernel that is a sign of pressure.
+/// A task has no memory to take and begins to free some by itself.
 SEC("raw_tp")
-int on_reclaim(void* ctx) {
-    const __u64 now = bpf_ktime_get_ns();
-    const __u64 last = *(volatile __u64*)&shared.reclaim_ns;
+int on_reclaim_begin(void* ctx) {
     (void)ctx;
     __sync_fetch_and_add(&shared.reclaims, 1);
-    if (last != 0 && now <= last + shared.pressure_hold_ns) {
-        shared.reclaim_ns = now;
-        return 0;
+    if (*(volatile __s64*)&shared.reclaimers <= 0) shared.reclaiming_since_ns = bpf_ktime_get_ns();
+    __sync_fetch_and_add(&shared.reclaimers, 1);
+    return 0;
+}
+
+/// It has some, or gave up. Time in which anybody was at it is summed up in windows.
+SEC("raw_tp")
+int on_reclaim_end(void* ctx) {
+    const __u64 now = bpf_ktime_get_ns();
+    const __s64 before = __sync_fetch_and_add(&shared.reclaimers, -1);
+    (void)ctx;
+    if (before <= 0) __sync_fetch_and_add(&shared.reclaimers, 1);  // Its beginning was not seen.
+    if (before != 1) return 0;
+    if (now > shared.window_ns + HF_STALL_WINDOW_NS) {
+        shared.window_ns = now;
+        shared.window_stall_ns = 0;
     }
-    // Of several CPUs that see the beginning one counts it.
-    shared.pressed_ns = now;
-    if (__sync_val_compare_and_swap(&shared.reclaim_ns, last, now) == last)
-        __sync_fetch_and_add(&shared.pressures, 1);
+    shared.window_stall_ns += now - shared.reclaiming_since_ns;
+    if (shared.window_stall_ns >= shared.pressure_stall_ns) press(now, now);
+    return 0;
+}
+
+/// kswapd sleeps when there is memory again: whoever was counted and not seen to end is forgotten.
+SEC("raw_tp")
+int on_reclaim_over(void* ctx) {
+    (void)ctx;
+    *(volatile __s64*)&shared.reclaimers = 0;
     return 0;
 }
 

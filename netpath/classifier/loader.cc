@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/if_link.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <memory>
 
@@ -18,8 +17,10 @@ namespace holdfast::netpath::classifier {
 
 namespace {
 
-/// One sign of pressure lasts as long as kswapd may need between two of them.
+/// How long one sign of pressure lasts.
 constexpr Duration kPressureHold = Duration::from_ms(500);
+/// Somebody waits for memory so long within 100 ms: a sign. docs/classifier.md tells what was seen.
+constexpr Duration kPressureStall = Duration::from_ms(3);
 
 struct CloseObject {
     void operator()(bpf_object* object) const noexcept { bpf_object__close(object); }
@@ -86,16 +87,35 @@ OrErrno<void> begin_table(int shared_fd) noexcept {
     const auto table = ClassifierTable::map_fresh(shared_fd);
     if (!table) return std::unexpected{table.error()};
     table->set_pressure_hold(kPressureHold);
+    table->set_pressure_stall(kPressureStall);
     return {};
 }
 
-void attach_events(Classifier& made, const bpf_program* program,
-                   std::span<const char* const> names) noexcept {
-    const auto fit = names.first(std::min(names.size(), Classifier::kEventsMax));
-    for (const char* const name : fit) {
-        const int fd = bpf_raw_tracepoint_open(name, bpf_program__fd(program));
-        if (fd >= 0) std::span{made.events}[made.event_count++] = UniqueFd{fd};
+struct EventProgram {
+    const char* event;
+    const char* program;
+};
+
+/// False: the object has no such program. A kernel that refuses one of the events hears of none.
+bool attach_events(Classifier& made, const bpf_object* object,
+                   const ReclaimEvents& events) noexcept {
+    const std::array<EventProgram, Classifier::kEvents> wanted{{
+        {.event = events.begin, .program = "on_reclaim_begin"},
+        {.event = events.end, .program = "on_reclaim_end"},
+        {.event = events.over, .program = "on_reclaim_over"},
+    }};
+    bool hears_all = true;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const EventProgram& one = std::span{wanted}[i];
+        UniqueFd& program = std::span{made.event_programs}[i];
+        program = copy_of(bpf_object__find_program_by_name(object, one.program));
+        if (!program) return false;
+        const int fd = bpf_raw_tracepoint_open(one.event, program.get());
+        std::span{made.events}[i] = UniqueFd{fd < 0 ? -1 : fd};
+        hears_all = hears_all && fd >= 0;
     }
+    if (!hears_all) made.events = {};
+    return true;
 }
 
 }  // namespace
@@ -109,12 +129,11 @@ std::expected<Classifier, LoadFailure> load_classifier(const ClassifierWish& wis
     made.shared = copy_of(bpf_object__find_map_by_name(object.get(), ".data.shared"));
     made.sockets = copy_of(bpf_object__find_map_by_name(object.get(), "sockets"));
     made.program = copy_of(bpf_object__find_program_by_name(object.get(), "classify"));
-    const bpf_program* const events = bpf_object__find_program_by_name(object.get(), "on_reclaim");
-    if (!made.shared || !made.sockets || !made.program || events == nullptr)
-        return failed(LoadStep::Load, EMFILE);
+    if (!made.shared || !made.sockets || !made.program) return failed(LoadStep::Load, EMFILE);
     if (const auto begun = begin_table(made.shared.get()); !begun)
         return failed(LoadStep::Load, begun.error().code());
-    attach_events(made, events, wish.reclaim_events);
+    if (!attach_events(made, object.get(), wish.reclaim_events))
+        return failed(LoadStep::Load, EMFILE);
     if (wish.interface_index == 0) return made;
     if (const int error = attach(made, wish.interface_index, wish.mode); error != 0)
         return failed(LoadStep::Attach, error);

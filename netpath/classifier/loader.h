@@ -9,7 +9,6 @@
 #include <array>
 #include <cstdint>
 #include <expected>
-#include <span>
 
 #include "base/errno.h"
 #include "base/unique_fd.h"
@@ -24,28 +23,34 @@ enum class XdpMode : std::uint8_t {
 
 enum class XdpWish : std::uint8_t { Native, Generic, Any };
 
-/// The events of the kernel that are signs of pressure.
-inline constexpr std::array<const char*, 2> kReclaimEvents{"mm_vmscan_direct_reclaim_begin",
-                                                           "mm_vmscan_kswapd_wake"};
+/// The events of the kernel by which pressure is known.
+struct ReclaimEvents {
+    const char* begin = "mm_vmscan_direct_reclaim_begin";  ///< A task that needs memory frees some.
+    const char* end = "mm_vmscan_direct_reclaim_end";      ///< It is done.
+    const char* over = "mm_vmscan_kswapd_sleep";           ///< There is enough again.
+};
 
 struct ClassifierWish {
     unsigned interface_index = 0;
     XdpWish mode = XdpWish::Any;  ///< Any: native where the driver has it.
-    std::span<const char* const> reclaim_events = kReclaimEvents;
+    ReclaimEvents reclaim_events{};
 };
 
 /// What there is after loading: descriptors and facts read back from the kernel.
 struct Classifier {
-    static constexpr std::size_t kEventsMax = 4;
+    static constexpr std::size_t kEvents = 3;
 
     UniqueFd shared;   ///< For ClassifierTable::map().
     UniqueFd sockets;  ///< For put_socket().
     UniqueFd program;  ///< For test runs; may be closed.
-    UniqueFd link;     ///< Attached as long as it is open.
-    std::array<UniqueFd, kEventsMax> events{};
+    /// For test runs: what runs at each of the events.
+    std::array<UniqueFd, kEvents> event_programs{};
+    UniqueFd link;                           ///< Attached as long as it is open.
+    std::array<UniqueFd, kEvents> events{};  ///< All or none.
     XdpMode mode = XdpMode::Generic;
-    /// Reclaim events that report. Fewer than wanted: pressure must come from PSI.
-    std::uint32_t event_count = 0;
+
+    /// The kernel's reclaim reports. If not, pressure must come from PSI.
+    [[nodiscard]] bool hears_reclaim() const noexcept { return static_cast<bool>(events[0]); }
 };
 
 /// What failed, in the order in which it is done.

@@ -290,6 +290,11 @@ void ClassifierTable::set_pressure_hold(Duration hold) const noexcept {
         .store(static_cast<std::uint64_t>(hold.ns()), memory_order_relaxed);
 }
 
+void ClassifierTable::set_pressure_stall(Duration stall) const noexcept {
+    at(shared().pressure_stall_ns)
+        .store(static_cast<std::uint64_t>(stall.ns()), memory_order_relaxed);
+}
+
 void ClassifierTable::set_management(const ManagementPort& management) const noexcept {
     HF_ASSERT(management.port == 0 || management.packets_per_s > 0);
     constexpr std::uint64_t kSecond = 1'000'000'000;
@@ -318,7 +323,11 @@ PressureFacts ClassifierTable::pressure(Instant now) const noexcept {
     const std::uint64_t now_ns = ns_of(now);
     const std::uint64_t reclaim = at(all.reclaim_ns).load(memory_order_relaxed);
     const std::uint64_t hold = at(all.pressure_hold_ns).load(memory_order_relaxed);
-    const bool is_signed = (reclaim != 0 && now_ns <= reclaim + hold) ||
+    const std::uint64_t waiting_from = at(all.reclaiming_since_ns).load(memory_order_relaxed) +
+                                       at(all.pressure_stall_ns).load(memory_order_relaxed);
+    const bool is_waiting =
+        at(all.reclaimers).load(memory_order_relaxed) > 0 && now_ns >= waiting_from;
+    const bool is_signed = is_waiting || (reclaim != 0 && now_ns <= reclaim + hold) ||
                            now_ns < at(all.psi_until_ns).load(memory_order_relaxed);
     const PressureMode mode = pressure_mode();
     return {.is_on = mode == PressureMode::On || (mode == PressureMode::Auto && is_signed),

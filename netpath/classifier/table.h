@@ -53,7 +53,7 @@ struct PacketCounts {
 /// How pressure came and went.
 struct PressureFacts {
     bool is_on = false;            ///< Now, by the mode and the signs.
-    std::uint64_t reclaims = 0;    ///< Signs of the kernel.
+    std::uint64_t reclaims = 0;    ///< How often a task began to reclaim directly.
     std::uint64_t beginnings = 0;  ///< How often it began.
     Duration since_reclaim{};      ///< Since the last sign; meaningless without one.
     Duration switched_in{};        ///< From the last beginning to the first packet judged.
@@ -130,6 +130,8 @@ public:
     void note_pressure(Instant until) const noexcept;
     /// How long one sign of pressure lasts.
     void set_pressure_hold(Duration hold) const noexcept;
+    /// How long somebody must be reclaiming directly, within 100 ms, for a sign of pressure.
+    void set_pressure_stall(Duration stall) const noexcept;
     void set_management(const ManagementPort& management) const noexcept;
 
     [[nodiscard]] PacketCounts counts() const noexcept;
