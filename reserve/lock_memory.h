@@ -28,4 +28,18 @@ inline constexpr std::size_t kStackReadyBytes = std::size_t{96} * 1024;
 [[nodiscard]] OrErrno<void> lock_memory(
     std::span<const std::span<const std::byte>> sparse) noexcept;
 
+/// Locks the pages that are present in memory that we may write, and nothing else: for a process
+/// that shares text and constants with a relative who has locked them. May be called again after a
+/// fork. Errors as above.
+[[nodiscard]] OrErrno<void> lock_present_writable() noexcept;
+
+/// Stack that is present below the frame that asks for it in a process that does little. Bytes.
+inline constexpr std::size_t kSmallStackBytes = std::size_t{32} * 1024;
+
+/// Locks text and constants whole, and of what we may write our own copies of pages; nothing of the
+/// `heap`: for a process that has given it up, and forks nobody. What is mapped or grown later
+/// is locked, too. Errors as above.
+[[nodiscard]] OrErrno<void> lock_without_heap(
+    std::span<const std::span<const std::byte>> heap) noexcept;
+
 }  // namespace holdfast::reserve

@@ -59,11 +59,14 @@ Protection memory_row() noexcept {
 Protection stack_row() noexcept {
     std::size_t fixed_bytes = 0;
     std::uintptr_t guard_end = 0;  // Where the last mapping without access ended.
+    StackRun run;
     MappingReader reader;
     if (reader.open()) {
         while (const auto mapping = reader.next()) {
             if (!mapping->has_access()) guard_end = mapping->end;
-            if (mapping->is_stack() && guard_end == mapping->start) fixed_bytes = mapping->bytes();
+            run.take(*mapping);
+            if (mapping->is_stack() && guard_end == run.range().start)
+                fixed_bytes = run.range().bytes();
         }
     }
     const bool holds = fixed_bytes > 0;

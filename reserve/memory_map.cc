@@ -1,6 +1,8 @@
 #include "reserve/memory_map.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -124,8 +126,8 @@ AddressRange first_part_in(AddressRange range,
     return first;
 }
 
-PresentRuns::PresentRuns(AddressRange range) noexcept
-    : left_(range), window_{.start = range.start, .end = range.start} {
+PresentRuns::PresentRuns(AddressRange range, PagesWanted wanted) noexcept
+    : left_(range), wanted_(wanted), window_{.start = range.start, .end = range.start} {
     HF_ASSERT(range.start <= range.end);
     HF_ASSERT(range.start % kPageBytes == 0 && range.end % kPageBytes == 0);
 }
@@ -136,8 +138,28 @@ bool PresentRuns::is_present(std::uintptr_t page) noexcept {
         window_ = {.start = page, .end = page + pages * kPageBytes};
         const int refused = ::mincore(std::bit_cast<void*>(page), window_.bytes(), present_.data());
         HF_ASSERT(refused == 0);  // The caller promised that all of it is mapped.
+        if (wanted_ == PagesWanted::Own) look_for_own_pages();
     }
     return (present_[(page - window_.start) / kPageBytes] & 1U) != 0;
+}
+
+/// Where that cannot be read, what is present counts.
+void PresentRuns::look_for_own_pages() noexcept {
+    // Documentation/admin-guide/mm/pagemap.rst.
+    constexpr std::uint64_t kOfFile = 1ULL << 61;
+    constexpr std::uint64_t kSwapped = 1ULL << 62;
+    constexpr std::uint64_t kPresent = 1ULL << 63;
+    std::array<std::uint64_t, 256> entries{};
+    static_assert(std::tuple_size_v<decltype(entries)> == std::tuple_size_v<decltype(present_)>);
+    if (!pagemap_) pagemap_ = UniqueFd{::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)};
+    const std::size_t pages = window_.bytes() / kPageBytes;
+    const std::size_t bytes = pages * sizeof(std::uint64_t);
+    const auto at = static_cast<off_t>(window_.start / kPageBytes * sizeof(std::uint64_t));
+    if (::pread(pagemap_.get(), entries.data(), bytes, at) != static_cast<ssize_t>(bytes)) return;
+    for (std::size_t i = 0; i < pages; ++i) {
+        const bool is_there = (entries[i] & (kPresent | kSwapped)) != 0;
+        present_[i] = is_there && (entries[i] & kOfFile) == 0 ? 1 : 0;
+    }
 }
 
 std::optional<AddressRange> PresentRuns::next() noexcept {

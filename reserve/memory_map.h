@@ -78,18 +78,44 @@ struct AddressRange {
 [[nodiscard]] AddressRange first_part_in(
     AddressRange range, std::span<const std::span<const std::byte>> pieces) noexcept;
 
+/// Puts the main stack together from mappings in their order. It is in pieces where a relative had
+/// locked some of its pages only; the last of them, at the top, is the one with the name.
+class StackRun {
+public:
+    constexpr void take(const Mapping& mapping) noexcept {
+        const bool is_own = mapping.writable && !mapping.of_file;
+        const bool goes_on = is_own && range_.end == mapping.start;
+        range_ = {.start = goes_on ? range_.start : mapping.start, .end = mapping.end};
+        if (!is_own) range_.start = range_.end;
+    }
+    /// The run that ends with the mapping taken last.
+    [[nodiscard]] constexpr AddressRange range() const noexcept { return range_; }
+
+private:
+    AddressRange range_;
+};
+
+/// Which pages PresentRuns is after.
+enum class PagesWanted : std::uint8_t {
+    Present,
+    Own,  ///< Our own copies, not the file's, be they present or swapped out. Reads /proc.
+};
+
 /// Walks the runs of pages of `range` that are present in memory, by ascending address. The bounds
 /// of `range` are multiples of kPageBytes, and all of it is mapped.
 class PresentRuns {
 public:
-    explicit PresentRuns(AddressRange range) noexcept;
+    explicit PresentRuns(AddressRange range, PagesWanted wanted = PagesWanted::Present) noexcept;
     /// Empty at the end.
     [[nodiscard]] std::optional<AddressRange> next() noexcept;
 
 private:
     [[nodiscard]] bool is_present(std::uintptr_t page) noexcept;
+    void look_for_own_pages() noexcept;
 
     AddressRange left_;
+    PagesWanted wanted_;
+    UniqueFd pagemap_;
     AddressRange window_;  // What `present_` describes.
     std::array<unsigned char, 256> present_{};
 };

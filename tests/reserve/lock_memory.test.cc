@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -145,6 +146,77 @@ TEST_F(LockMemory, TheStackDoesNotGrowAnyMore) {
                   return recurse(64) < 0 ? 1 : 0;
               }),
               SIGSEGV);
+}
+
+TEST_F(LockMemory, AStackInPiecesIsGuardedAsAWhole) {
+    // Goal: who is forked by a process that locked the present pages of its stack alone gets the
+    // whole guarantee: nothing loose, and no growth.
+    const auto locked_in_child = [](auto body) {
+        if (!lock_present_writable()) return 1;
+        const pid_t child = ::fork();
+        if (child == 0) ::_exit(lock_memory({}) ? body() : 2);
+        int status = 0;
+        ::waitpid(child, &status, 0);
+        return WIFSIGNALED(status) ? 100 + WTERMSIG(status) : WEXITSTATUS(status);
+    };
+    EXPECT_EQ(exit_code_of_child([&] {
+                  return locked_in_child([] {
+                      const auto facts = measure_memory();
+                      return facts->loose == ByteCount{} && facts->absent == ByteCount{} ? 0 : 3;
+                  });
+              }),
+              0);
+    EXPECT_EQ(
+        exit_code_of_child([&] { return locked_in_child([] { return recurse(64) < 0 ? 1 : 0; }); }),
+        100 + SIGSEGV);
+}
+
+TEST_F(LockMemory, PresentWritablePagesAloneAreLocked) {
+    // Goal: a maker pays for what it has touched, and for no text.
+    EXPECT_EQ(exit_code_of_child([] {
+                  g_untouched[5 * kPageBytes] = 1;
+                  if (!lock_present_writable()) return 1;
+                  MappingReader reader;
+                  if (!reader.open()) return 2;
+                  ByteCount locked;
+                  while (const auto mapping = reader.next()) {
+                      if (mapping->locked && !mapping->writable) return 3;
+                      if (mapping->locked) locked += ByteCount{mapping->bytes()};
+                      if (mapping->locked && mapping->resident != ByteCount{mapping->bytes()})
+                          return 4;
+                  }
+                  return locked > ByteCount{} && locked < ByteCount{kMib} ? 0 : 5;
+              }),
+              0);
+}
+
+TEST_F(LockMemory, WithoutHeapLeavesTheHeapAlone) {
+    // Goal: text and our own pages are locked, what was given up is not, and what comes later is.
+    EXPECT_EQ(exit_code_of_child([] {
+                  void* const start = ::mmap(nullptr, kMib, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                  const std::span<std::byte> heap{static_cast<std::byte*>(start), kMib};
+                  for (std::size_t at = 0; at < kMib; at += kPageBytes) heap[at] = std::byte{1};
+                  const std::array<std::span<const std::byte>, 1> given_up{heap};
+                  if (!lock_without_heap(given_up)) return 1;
+                  MappingReader reader;
+                  if (!reader.open()) return 2;
+                  bool has_text = false;
+                  while (const auto mapping = reader.next()) {
+                      const bool is_heap = mapping->start <= addresses_of(heap).start &&
+                                           mapping->end >= addresses_of(heap).end;
+                      if (is_heap && mapping->locked) return 3;
+                      if (mapping->executable && !mapping->of_kernel && !mapping->locked) return 4;
+                      has_text = has_text || mapping->executable;
+                  }
+                  const ByteCount before = measure_memory()->locked;
+                  void* const later = ::mmap(nullptr, kMib, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                  if (later == MAP_FAILED) return 5;
+                  const ByteCount more = measure_memory()->locked - before;
+                  return has_text && more == ByteCount{kMib} ? 0 : 6;
+              }),
+              0);
 }
 
 TEST_F(LockMemory, ProgramsThatAreExecutedGetNoneOfIt) {

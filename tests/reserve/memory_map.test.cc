@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -107,6 +109,55 @@ TEST(PresentRuns, WorksAcrossItsWindow) {
     }
     EXPECT_EQ(present, 8U);
     EXPECT_EQ(count, 4U);
+}
+
+TEST(PresentRuns, OwnPagesAreThoseThatWereWritten) {
+    // Goal: pages that are only the file's are left out, those that we wrote are found.
+    const UniqueFd file{::memfd_create("pages", MFD_CLOEXEC)};
+    constexpr std::size_t kPages = 300;  // More than one window.
+    ASSERT_EQ(::ftruncate(file.get(), kPages * kPageBytes), 0);
+    void* const start =
+        ::mmap(nullptr, kPages * kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(), 0);
+    ASSERT_NE(start, MAP_FAILED);
+    const std::span<volatile unsigned char> bytes{static_cast<volatile unsigned char*>(start),
+                                                  kPages * kPageBytes};
+    unsigned sum = 0;
+    for (std::size_t page = 0; page < kPages; ++page) sum += bytes[page * kPageBytes];
+    for (const std::size_t page : {7U, 8U, 270U}) bytes[page * kPageBytes] = 1;
+    const auto at = std::bit_cast<std::uintptr_t>(start);
+    std::size_t own = 0;
+    PresentRuns runs{{.start = at, .end = at + bytes.size()}, PagesWanted::Own};
+    while (const auto run = runs.next()) own += run->bytes() / kPageBytes;
+    EXPECT_EQ(own, 3U) << sum;
+    std::size_t present = 0;
+    PresentRuns all{{.start = at, .end = at + bytes.size()}};
+    while (const auto run = all.next()) present += run->bytes() / kPageBytes;
+    EXPECT_EQ(present, kPages);
+    ::munmap(start, bytes.size());
+}
+
+TEST(StackRun, PiecesAreOneStack) {
+    // Goal: adjacent pieces of our own memory are one; a gap, a file or a guard begins anew.
+    const auto piece = [](std::uintptr_t start, std::uintptr_t end, bool writable, bool of_file) {
+        Mapping made;
+        made.start = start;
+        made.end = end;
+        made.readable = made.writable = writable;
+        made.of_file = of_file;
+        return made;
+    };
+    StackRun run;
+    run.take(piece(0x1000, 0x2000, true, false));
+    run.take(piece(0x3000, 0x4000, true, false));
+    EXPECT_EQ(run.range().start, 0x3000U) << "a gap";
+    run.take(piece(0x4000, 0x5000, true, true));
+    run.take(piece(0x5000, 0x6000, false, false));
+    run.take(piece(0x6000, 0x7000, true, false));
+    EXPECT_EQ(run.range().start, 0x6000U) << "a file and a guard";
+    run.take(piece(0x7000, 0x8000, true, false));
+    run.take(piece(0x8000, 0xa000, true, false));
+    EXPECT_EQ(run.range().start, 0x6000U);
+    EXPECT_EQ(run.range().end, 0xa000U);
 }
 
 TEST(MeasureMemory, AddsUp) {
