@@ -19,7 +19,7 @@ namespace {
 constexpr const char* kPasswordVariable = "HOLDFAST_PASSWORD";
 constexpr const char* kMutualPasswordVariable = "HOLDFAST_MUTUAL_PASSWORD";
 
-/// The daemon reads the file again when it starts anew, from another directory.
+/// The daemon works in another directory.
 std::string absolute(const std::string& path) {
     std::error_code error;
     const auto made = std::filesystem::absolute(path, error);
@@ -64,6 +64,15 @@ OrFailure<void> put_set(Json& to, const SessionOptions& options) {
         if (const auto put_in = put_setting(to, setting); !put_in) return put_in;
     }
     return {};
+}
+
+/// What --set says of passwords, as if the options had said it: files are read here, because the
+/// daemon has no right to read what only root may.
+void take_over(Json& set, const char* key, std::string& option) {
+    const auto found = set.find(key);
+    if (found == set.end() || !found->is_string()) return;  // The daemon says what it should be.
+    option = found->get<std::string>();
+    set.erase(key);
 }
 
 /// --set for a session in this process: what would describe a device has no meaning here.
@@ -190,15 +199,16 @@ OrFailure<Json> attach_arguments(const Options& options) {
     if (!url) return std::unexpected{url.error()};
     auto keys = session_keys(options.session);
     if (!keys) return keys;
-    if (options.session.password_file.empty()) {
-        if (const auto put_in = put_secrets(*keys, options.session, *url); !put_in)
-            return std::unexpected{put_in.error()};
-    } else {
-        put(*keys, "user", url->user);
-        (*keys)["password_file"] = absolute(options.session.password_file);
-        if (!options.session.mutual_password_file.empty())
-            (*keys)["mutual_password_file"] = absolute(options.session.mutual_password_file);
-    }
+    Json set = Json::object();
+    if (const auto put_in = put_set(set, options.session); !put_in)
+        return std::unexpected{put_in.error()};
+    SessionOptions secrets = options.session;
+    take_over(set, "password_file", secrets.password_file);
+    take_over(set, "mutual_password_file", secrets.mutual_password_file);
+    take_over(set, "mutual_user", secrets.mutual_user);
+    put(*keys, "mutual_user", secrets.mutual_user);
+    if (const auto put_in = put_secrets(*keys, secrets, *url); !put_in)
+        return std::unexpected{put_in.error()};
     (*keys)["target"] = url->target;
     (*keys)["lun"] = *url->lun;
     (*keys)["portals"] = Json::array({to_text(url->portal)});
@@ -214,8 +224,7 @@ OrFailure<Json> attach_arguments(const Options& options) {
     put(*keys, "force_tier", attach.force_tier);
     put(*keys, "without_lockdown", attach.without_lockdown);
     put(*keys, "keep_kernel_reserve", attach.keep_kernel_reserve);
-    if (const auto put_in = put_set(*keys, options.session); !put_in)
-        return std::unexpected{put_in.error()};
+    keys->update(set);
     arguments["name"] = attach.name.empty() ? name_for(*url) : attach.name;
     arguments["settings"] = *keys;
     return arguments;

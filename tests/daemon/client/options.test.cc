@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include "daemon/client/password.h"
 #include "daemon/client/settings_from_options.h"
@@ -155,13 +158,27 @@ TEST(AttachArguments, NameAloneLeavesEverythingToTheConfiguration) {
     EXPECT_FALSE(arguments->contains("settings"));
 }
 
-// Goal: the secret in a file is read by the daemon, and does not travel.
-TEST(AttachArguments, PasswordFileIsNamedNotRead) {
-    const auto arguments = attach_arguments(
-        parsed({"attach", "iscsi://u@h/iqn.a/1", "--password-file", "/etc/holdfast/p"}));
-    ASSERT_TRUE(arguments);
-    EXPECT_EQ((*arguments)["settings"]["password_file"], "/etc/holdfast/p");
-    EXPECT_FALSE((*arguments)["settings"].contains("password"));
+// Goal: secrets in files are read by the client, whatever names the file: the daemon has no right
+// to read what only root may.
+TEST(AttachArguments, PasswordFilesAreReadHere) {
+    const std::string file = testing::TempDir() + "hf-secret";
+    std::ofstream{file} << "the secret\n";
+    ASSERT_EQ(::chmod(file.c_str(), 0600), 0);
+    const std::string url = "iscsi://u@h/iqn.a/1";
+    for (const auto& words : std::vector<std::vector<std::string>>{
+             {"--password-file", file}, {"--set", "password_file=" + file}}) {
+        std::vector<std::string> all{"attach", url};
+        all.insert(all.end(), words.begin(), words.end());
+        const auto arguments = attach_arguments(parsed(all));
+        ASSERT_TRUE(arguments) << arguments.error().sentence;
+        EXPECT_EQ((*arguments)["settings"]["password"], "the secret");
+        EXPECT_FALSE((*arguments)["settings"].contains("password_file"));
+    }
+    ASSERT_EQ(::chmod(file.c_str(), 0644), 0);
+    const auto refused = attach_arguments(parsed({"attach", url, "--password-file", file}));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ExitCode::NotPermitted);
+    ::unlink(file.c_str());
 }
 
 // Goal: --set without a value is a mistake of the user's.
