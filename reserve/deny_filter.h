@@ -1,9 +1,9 @@
-/// The system call filter of a process that may block, allocate and open files, such as the control
-/// process: what it can never need kills it. It cannot start a program or a process, look into
-/// another one, change mounts, namespaces, users or modules, nor make a ring, whose operations no
-/// filter sees.
+/// The system call filter of the maker, which starts every other process of ours, and so of all of
+/// them below their own: what none of them can ever need kills.
 ///
-/// A list of what is forbidden, because resolvers and their plug-ins need what nobody can list.
+/// A list of what is forbidden, because the maker's children begin with different needs: programs
+/// are started, rings made, BPF loaded, the module of the driver, too. What each of them may do
+/// afterwards is in reserve/sandbox.h.
 #pragma once
 
 #include <span>
@@ -18,11 +18,11 @@ struct DeniedCall {
     std::string_view name;
 };
 
-/// The whole table. clone is denied unless it makes a thread; clone3, whose flags a filter cannot
-/// see, is answered with ENOSYS.
+/// The whole table.
 [[nodiscard]] std::span<const DeniedCall> denied_calls() noexcept;
 
-/// Loads the filter for ever and reads back that one is on. Sets no_new_privs. Uses the heap.
+/// Loads the filter for ever and reads back that one is on. Sets no_new_privs. The 32-bit and x32
+/// interfaces are closed with it.
 [[nodiscard]] Protection enter_deny_filter() noexcept;
 
 }  // namespace holdfast::reserve

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <optional>
 
@@ -22,26 +23,6 @@ namespace holdfast::reserve {
 
 namespace {
 
-// Sockets, commands, devices and timers are all driven through the ring, so very little is left.
-// Nothing handles a signal, so that there is no rt_sigreturn; nothing is let go of, so no close.
-constexpr std::array kAllowed = {
-    AllowedCall{__NR_io_uring_enter, "io_uring_enter", "the one place where an armed loop sleeps"},
-    AllowedCall{__NR_getrandom, "getrandom", "CHAP challenges of a new connection"},
-    AllowedCall{__NR_clock_gettime, "clock_gettime", "machines whose clock has no vDSO path"},
-    AllowedCall{__NR_shutdown, "shutdown",
-                "FIN after a logout; io_uring's own needs a worker thread"},
-    AllowedCall{__NR_write, "write", "the last line of an assert or of the fuse",
-                CallLimit::StandardError},
-    AllowedCall{__NR_pread64, "pread64", "reading the filter's state back", CallLimit::StatusFile},
-    AllowedCall{__NR_restart_syscall, "restart_syscall", "the kernel's own, after SIGSTOP"},
-    AllowedCall{__NR_rt_sigprocmask, "rt_sigprocmask", "abort()"},
-    AllowedCall{__NR_getpid, "getpid", "abort(), and naming ourselves in messages"},
-    AllowedCall{__NR_gettid, "gettid", "abort(), and the line of the fuse"},
-    AllowedCall{__NR_tgkill, "tgkill", "abort()", CallLimit::OwnProcess},
-    AllowedCall{__NR_exit_group, "exit_group", "the end"},
-};
-static_assert(kAllowed.size() <= kCallsMax);
-
 using Filter = std::unique_ptr<void, decltype(&seccomp_release)>;
 
 // libseccomp answers with negative errno values.
@@ -50,22 +31,38 @@ std::unexpected<Errno> refusal(int answer) noexcept {
     return std::unexpected(Errno{-answer});
 }
 
-/// What the first argument must be; empty: anything.
-std::optional<scmp_datum_t> wanted_argument(CallLimit limit, int status_fd) noexcept {
-    switch (limit) {
+constexpr scmp_arg_cmp is(unsigned argument, std::uint64_t value) noexcept {
+    return {.arg = argument, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
+}
+
+/// Of the bits of `mask` exactly those of `value` are set.
+constexpr scmp_arg_cmp has(unsigned argument, std::uint64_t mask, std::uint64_t value) noexcept {
+    return {.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+}
+
+/// What an argument must be; empty: anything.
+std::optional<scmp_arg_cmp> wanted_argument(const AllowedCall& call, int status_fd) noexcept {
+    switch (call.limit) {
     case CallLimit::None: return {};
-    case CallLimit::OwnProcess: return static_cast<scmp_datum_t>(::getpid());
-    case CallLimit::StandardError: return scmp_datum_t{STDERR_FILENO};
-    case CallLimit::StatusFile: return static_cast<scmp_datum_t>(status_fd);
+    case CallLimit::OwnProcess: return is(0, static_cast<scmp_datum_t>(::getpid()));
+    case CallLimit::StandardError: return is(0, STDERR_FILENO);
+    case CallLimit::StatusFile: return is(0, static_cast<scmp_datum_t>(status_fd));
+    case CallLimit::FirstIs: return is(0, call.value);
+    case CallLimit::SecondIs: return is(1, call.value);
+    case CallLimit::ThirdIs: return is(2, call.value);
+    case CallLimit::FirstHas: return has(0, call.value, call.value);
+    case CallLimit::ThirdLacks: return has(2, call.value, 0);
+    case CallLimit::Missing: return {};
     }
     return {};
 }
 
 int add(scmp_filter_ctx filter, const AllowedCall& call, int status_fd) noexcept {
-    const auto wanted = wanted_argument(call.limit, status_fd);
-    if (!wanted) return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 0, nullptr);
-    const scmp_arg_cmp first{.arg = 0, .op = SCMP_CMP_EQ, .datum_a = *wanted, .datum_b = 0};
-    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 1, &first);
+    const auto wanted = wanted_argument(call, status_fd);
+    const std::uint32_t action =
+        call.limit == CallLimit::Missing ? SCMP_ACT_ERRNO(ENOSYS) : SCMP_ACT_ALLOW;
+    if (!wanted) return seccomp_rule_add_array(filter, action, call.number, 0, nullptr);
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call.number, 1, &*wanted);
 }
 
 using Program = FixedVector<sock_filter, 512>;
@@ -84,10 +81,10 @@ OrErrno<Program> read_program(int fd) noexcept {
 
 // Uses the heap, and has given everything back when it returns: libseccomp's own way to load frees
 // only afterwards, which is a call of the heap inside the sandbox.
-OrErrno<Program> build_program(int status_fd) noexcept {
+OrErrno<Program> build_program(AllowedCalls calls, int status_fd) noexcept {
     const Filter filter{seccomp_init(SCMP_ACT_KILL_PROCESS), &seccomp_release};
     if (!filter) return std::unexpected(Errno{ENOMEM});
-    for (const AllowedCall& call : kAllowed) {
+    for (const AllowedCall& call : calls) {
         if (const int answer = add(filter.get(), call, status_fd); answer < 0)
             return refusal(answer);
     }
@@ -126,18 +123,15 @@ int seccomp_mode(int status_fd) noexcept {
 
 }  // namespace
 
-std::span<const AllowedCall> allowed_calls() noexcept {
-    return kAllowed;
-}
-
-OrErrno<Sandbox> Sandbox::build() noexcept {
+OrErrno<Sandbox> Sandbox::build(AllowedCalls calls) noexcept {
 #if defined(HF_SANITIZED)
+    static_cast<void>(calls);
     return std::unexpected(Errno{ENOTSUP});
 #endif
     Sandbox made;
     made.status_ = UniqueFd{::open("/proc/self/status", O_RDONLY | O_CLOEXEC)};
     if (!made.status_) return std::unexpected(Errno::last());
-    const auto program = build_program(made.status_.get());
+    const auto program = build_program(calls, made.status_.get());
     if (!program) return std::unexpected(program.error());
     made.program_ = *program;
     return made;
@@ -151,10 +145,18 @@ OrErrno<Protection> Sandbox::enter() noexcept {
                       mode == 2, "the kernel needs CONFIG_SECCOMP_FILTER");
 }
 
-OrErrno<Protection> enter_sandbox() noexcept {
-    auto sandbox = Sandbox::build();
+OrErrno<Protection> enter_sandbox(AllowedCalls calls) noexcept {
+    auto sandbox = Sandbox::build(calls);
     if (!sandbox) return std::unexpected(sandbox.error());
     return sandbox->enter();
+}
+
+Protection sandbox_layer(AllowedCalls calls) noexcept {
+    constexpr std::string_view kAdvice = "the kernel needs CONFIG_SECCOMP_FILTER";
+    const auto entered = enter_sandbox(calls);
+    return layer("system call filter", "Seccomp: 2",
+                 entered ? entered->found.view() : entered.error().text(),
+                 entered && entered->holds, kAdvice);
 }
 
 }  // namespace holdfast::reserve

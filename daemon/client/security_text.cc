@@ -33,6 +33,12 @@ std::string capabilities_cell(const Json& process) {
     return text;
 }
 
+std::string filter_cell(const Json& process) {
+    const std::string mode = cell(process, "seccomp");
+    if (mode != "filter") return mode;
+    return fmt::format("{} x {}", mode, cell(process, "seccomp_filters"));
+}
+
 std::string scheduling_cell(const Json& process) {
     const std::string policy = cell(process, "scheduling");
     if (policy != "SCHED_FIFO" && policy != "SCHED_RR") return policy;
@@ -53,15 +59,18 @@ void add_rows(std::string& text, const Json& attachment) {
 
 std::string security_text(const Json& answer) {
     Table table;
-    table.add({"PROCESS", "OF", "PID", "UID", "SECCOMP", "NO NEW PRIVS", "CAPABILITIES", "MOUNTS",
-               "SCHEDULING", "LOCKED KiB", "OOM"});
+    table.add({"PROCESS", "OF", "PID", "UID", "GID", "SECCOMP", "NO NEW PRIVS", "CAPABILITIES",
+               "MOUNTS", "SCHEDULING", "LOCKED KiB", "OOM"});
     for (const Json& process : answer.value("security", Json::array()))
         table.add({cell(process, "role"), cell(process, "attachment"), cell(process, "pid"),
-                   cell(process, "uid"), cell(process, "seccomp"), cell(process, "no_new_privs"),
-                   capabilities_cell(process), cell(process, "mount_namespace"),
-                   scheduling_cell(process), cell(process, "locked_kib"),
-                   cell(process, "oom_score_adj")});
+                   cell(process, "uid"), cell(process, "gid"), filter_cell(process),
+                   cell(process, "no_new_privs"), capabilities_cell(process),
+                   cell(process, "mount_namespace"), scheduling_cell(process),
+                   cell(process, "locked_kib"), cell(process, "oom_score_adj")});
     std::string text = table.text();
+    for (const Json& process : answer.value("security", Json::array()))
+        if (process.contains("note"))
+            text += fmt::format("{}: {}\n", cell(process, "role"), cell(process, "note"));
     for (const Json& attachment : answer.value("attachments", Json::array()))
         if (attachment.contains("protections")) add_rows(text, attachment);
     return text;

@@ -178,6 +178,11 @@ OrFailure<Output> run_plan(const Options& options) {
                     .count = sessions,
                     .each = shared.total(),
                     .reason = "heartbeats of each pair"});
+    if (image)
+        supervisor.add({.name = "maker",
+                        .count = 1,
+                        .each = image->data + image->sparse,
+                        .reason = "at most: writable memory of the process that starts others"});
     const Json lines = lines_json(process);
     const std::uint64_t each = process.total().raw();
     const bool stands_by = default_standby(spec->profile);

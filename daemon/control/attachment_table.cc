@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/assert.h"
-#include "daemon/control/device_queue.h"
 #include "daemon/control/device_use.h"
 #include "daemon/control/failures.h"
 #include "daemon/control/flight.h"
@@ -42,7 +41,8 @@ Duration longer(Duration delay) {
 }
 
 OrFailure<Identity> identity_of(const AttachSettings& settings, const Config& config) {
-    auto name = read_or_make_initiator_name(config.initiator_name_file);
+    OrFailure<std::string> name = config.initiator_name;
+    if (name->empty()) name = read_or_make_initiator_name(config.initiator_name_file);
     if (!name) return std::unexpected{name.error()};
     auto store = IsidStore::load(config.state_directory + "/isids");
     if (!store) return std::unexpected{store.error()};
@@ -66,9 +66,7 @@ Json ready_json(const Attachment& attachment, const std::string& link_directory)
 }
 
 FlightStore flight_store(const Config& config) {
-    return {config.trace_directory.empty() ? config.state_directory + "/traces"
-                                           : config.trace_directory,
-            config.traces_kept};
+    return {trace_directory_of(config), config.traces_kept};
 }
 
 ControlMessage detach_message(AttachmentId id, bool hurry) {
@@ -292,11 +290,10 @@ void AttachmentTable::on_ready(Attachment& attachment) {
             context_.log.line(LogLevel::Warning, attachment.name,
                               fmt::format("cannot make the link {}/{}: {}", context_.link_directory,
                                           attachment.name, made.error().text()));
-        announce_change(device);
-        if (const auto spared = spare_one_tag(device, facts->depth); !spared)
-            context_.log.line(LogLevel::Warning, attachment.name,
-                              fmt::format("its death may go unnoticed for 30 s: nr_requests: {}",
-                                          spared.error().text()));
+        // Which needs rights; one that does not listen is about to start us anew.
+        const ControlMessage ready{
+            .header = {.kind = MessageKind::DeviceReady, .attachment = attachment.id}};
+        static_cast<void>(send_message(context_.supervisor, bytes_of(ready)));
     }
     answer_all(attachment, ready_json(attachment, context_.link_directory));
 }

@@ -299,6 +299,11 @@ OrFailure<std::string> ascii_only(std::string_view text, std::string_view origin
 
 }  // namespace
 
+std::string trace_directory_of(const Config& config) {
+    return config.trace_directory.empty() ? config.state_directory + "/traces"
+                                          : config.trace_directory;
+}
+
 OrFailure<Config> parse_config(std::string_view text, std::string_view origin) {
     const auto ascii = ascii_only(text, origin);
     if (!ascii) return std::unexpected{ascii.error()};

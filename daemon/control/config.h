@@ -12,6 +12,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "base/time.h"
 #include "daemon/control/failure.h"
 #include "daemon/control/settings.h"
 #include "daemon/shared/io_event.h"
@@ -29,7 +30,10 @@ inline constexpr std::size_t kConfigBytesMax = 1024 * 1024;
 /// Everything in the file.
 struct Config {
     std::string socket{kControlSocketPath};
-    std::string socket_group;  ///< Empty: everybody may connect.
+    std::string socket_group;      ///< Empty: everybody may connect.
+    std::string user{"holdfast"};  ///< Whom control becomes; see control_user.h.
+    std::string initiator_name;    ///< What stood in the file before control gave its rights up.
+    Duration machine_watchdog{};   ///< Of /dev/watchdog; zero: it is left alone.
     std::string state_directory{kStateDirectory};
     std::string initiator_name_file{kInitiatorNamePath};
     std::string trace_directory;  ///< Empty: "traces" in the state directory.
@@ -41,6 +45,9 @@ struct Config {
         default_tuning(ProfileId::Data), default_tuning(ProfileId::Multipath)};
     std::vector<AttachSettings> attachments;
 };
+
+/// Where recordings of lost sessions are kept.
+[[nodiscard]] std::string trace_directory_of(const Config& config);
 
 /// `origin` stands in front of the line numbers of errors.
 [[nodiscard]] OrFailure<Config> parse_config(std::string_view text, std::string_view origin);

@@ -1,42 +1,50 @@
 #include "daemon/control/confine.h"
 
-#include <array>
+#include <unistd.h>
+
 #include <vector>
 
-#include "daemon/control/file.h"
 #include "daemon/shared/rights.h"
 #include "reserve/confinement.h"
-#include "reserve/deny_filter.h"
+#include "reserve/sandbox.h"
 
 namespace holdfast::daemon {
 
 namespace {
 
-std::string folder_of(const std::string& path) {
-    const std::size_t slash = path.rfind('/');
-    if (slash == std::string::npos) return ".";
-    return slash == 0 ? "/" : path.substr(0, slash);
+/// Whether all of them can be written to, now that we are who we are.
+reserve::Protection folders_row(const std::vector<std::string>& folders) {
+    const std::string* closed = nullptr;
+    for (const std::string& folder : folders)
+        if (::access(folder.c_str(), W_OK | X_OK) != 0) closed = &folder;
+    return reserve::layer("own folders", "can be written to", closed == nullptr ? "yes" : *closed,
+                          closed == nullptr,
+                          "let the user of control through the folders above it");
 }
 
 }  // namespace
 
-reserve::Protections confine_control(const Config& config, const std::string& link_directory) {
-    constexpr mode_t kMode = 0755;
-    std::vector<std::string> folders{config.state_directory, link_directory,
-                                     folder_of(config.initiator_name_file),
-                                     folder_of(config.socket)};
-    if (!config.trace_directory.empty()) folders.push_back(config.trace_directory);
-    // One that cannot be made is told when it is needed.
-    for (const std::string& folder : folders) static_cast<void>(make_directories(folder, kMode));
-    folders.emplace_back("/sys/devices");  // The queue of a device, and its uevent.
+reserve::Protections confine_control(Config& config, const std::string& links,
+                                     const ControlUser& user) {
+    read_for_root(config);
+    std::vector<std::string> folders{config.state_directory, links};
+    // One that cannot be given shows in its row below.
+    for (const std::string& folder : folders) static_cast<void>(give_folder(folder, user, true));
+    const std::string traces = trace_directory_of(config);
+    if (config.traces_kept > 0) {
+        static_cast<void>(give_folder(traces, user, false));
+        folders.push_back(traces);
+    }
     std::vector<const char*> paths;
     paths.reserve(folders.size());
     for (const std::string& folder : folders) paths.push_back(folder.c_str());
 
     reserve::Protections rows;
+    rows.push(become_user(user));
     rows.push(drop_rights(Rights::None));
+    rows.push(folders_row(folders));
     rows.push(reserve::enter_landlock(paths));
-    rows.push(reserve::enter_deny_filter());
+    rows.push(reserve::sandbox_layer(reserve::control_calls()));
     return rows;
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/control/config.h"
 #include "daemon/control/confine.h"
 #include "daemon/control/control_server.h"
+#include "daemon/control/control_user.h"
 #include "daemon/control/log_drain.h"
 
 namespace {
@@ -20,14 +21,14 @@ namespace {
 using namespace holdfast::daemon;
 
 constexpr std::string_view kUsage =
-    "usage: holdfast-control --supervisor-fd N [--loader-fd N] [--config FILE] [--socket PATH] "
-    "[--state-dir DIR]\n"
-    "                        [--link-dir DIR]\n"
+    "usage: holdfast-control --supervisor-fd N [--loader-fd N] [--maker-pid N] [--config FILE]\n"
+    "                        [--socket PATH] [--state-dir DIR] [--link-dir DIR]\n"
     "holdfastd starts it; nobody else needs to.\n";
 
 struct Options {
     int supervisor = -1;
     int loader = -1;
+    int maker = 0;
     std::optional<std::string> config;
     std::optional<std::string> socket;
     std::optional<std::string> state_directory;
@@ -43,6 +44,12 @@ int say(const Failure& failure) {
     return static_cast<int>(failure.code);
 }
 
+/// False: it is none.
+bool take_number(std::string_view value, int& number) {
+    const auto [stop, error] = std::from_chars(value.begin(), value.end(), number);
+    return error == std::errc{} && stop == value.end();
+}
+
 /// Empty when the command line is wrong.
 std::optional<Options> options_from(std::span<char* const> words) {
     Options options;
@@ -51,12 +58,11 @@ std::optional<Options> options_from(std::span<char* const> words) {
         const std::string_view key = words[i];
         const std::string_view value = words[i + 1];
         if (key == "--supervisor-fd") {
-            const auto [stop, error] =
-                std::from_chars(value.begin(), value.end(), options.supervisor);
-            if (error != std::errc{} || stop != value.end()) return {};
+            if (!take_number(value, options.supervisor)) return {};
         } else if (key == "--loader-fd") {
-            const auto [stop, error] = std::from_chars(value.begin(), value.end(), options.loader);
-            if (error != std::errc{} || stop != value.end()) return {};
+            if (!take_number(value, options.loader)) return {};
+        } else if (key == "--maker-pid") {
+            if (!take_number(value, options.maker)) return {};
         } else if (key == "--config") {
             options.config = value;
         } else if (key == "--socket") {
@@ -93,6 +99,14 @@ OrFailure<Config> configuration(const Options& options) {
     return config;
 }
 
+/// False: the supervisor has gone.
+bool say_ready(int supervisor, holdfast::Duration watchdog) {
+    ControlMessage ready{.header = {.kind = MessageKind::ControlReady}};
+    const std::int64_t seconds = (watchdog.ms() + 999) / 1000;  // In whole ones.
+    ready.code = static_cast<std::uint64_t>(seconds);
+    return send_message(supervisor, bytes_of(ready)).has_value();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -102,21 +116,27 @@ int main(int argc, char** argv) {
         say(kUsage);
         return static_cast<int>(ExitCode::Usage);
     }
-    const auto config = configuration(*options);
+    auto config = configuration(*options);
     if (!config) return say(config.error());
+    const auto user = control_user(config->user);
+    if (!user) return say(user.error());
     auto listening = listen_on(config->socket, config->socket_group);
     if (!listening) return say(listening.error());
     ServerOptions server_options{.supervisor = options->supervisor};
     server_options.loader = options->loader;
+    server_options.maker_pid = options->maker;
+    server_options.user_note = user->note;
     if (const auto links =
             options->link_directory ? options->link_directory : environment("HOLDFAST_LINK_DIR"))
         server_options.link_directory = *links;
     ControlServer server{*config, *std::move(listening), server_options};
-    const auto rows = confine_control(*config, server_options.link_directory);
+    const auto rows = confine_control(*config, server_options.link_directory, *user);
     LogDrain log = LogDrain::for_standard_error(config->log_level);
     for (const auto& row : rows)
         if (!row.holds)
             log.line(LogLevel::Warning, "",
                      fmt::format("control is without {}: {}", row.name.view(), row.advice.view()));
+    if (!user->note.empty()) log.line(LogLevel::Note, "", user->note);
+    if (!say_ready(options->supervisor, config->machine_watchdog)) return 1;
     return server.run() ? 0 : 1;
 }

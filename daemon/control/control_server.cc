@@ -149,7 +149,10 @@ ControlServer::ControlServer(const Config& config, UniqueFd listening, const Ser
               .supervisor = options.supervisor,
               .link_directory = options.link_directory,
               .loader = options.loader,
-              .log = log_}) {}
+              .log = log_}),
+      owner_(::geteuid()),
+      maker_pid_(options.maker_pid),
+      user_note_(options.user_note) {}
 
 bool ControlServer::run() {
     constexpr Duration kAdoption = Duration::from_ms(200);
@@ -233,8 +236,9 @@ void ControlServer::accept_client() {
     Client client;
     client.socket = std::move(socket);
     client.user = peer.uid;
-    // Who runs control may change what control runs: root, and in tests the user itself.
-    client.is_root = peer.uid == 0 || peer.uid == ::geteuid();
+    // Who runs control may change what control runs: root, and in tests the user itself; but never
+    // the one whom control has become.
+    client.is_root = peer.uid == 0 || peer.uid == owner_;
     const auto count = [&](auto is_it) {
         return static_cast<std::size_t>(std::ranges::count_if(
             clients_, [&](const auto& entry) { return is_it(entry.second); }));
@@ -439,7 +443,9 @@ OrFailure<Json> ControlServer::status(const Request& request) const {
 Json ControlServer::security(std::string_view name) const {
     Json all = Json::array();
     all.push_back(security_json({.role = "supervisor", .pid = ::getppid()}));
+    if (maker_pid_ > 0) all.push_back(security_json({.role = "maker", .pid = maker_pid_}));
     all.push_back(security_json({.role = "control", .pid = ::getpid()}));
+    if (!user_note_.empty()) all.back()["note"] = user_note_;
     for (const Attachment& attachment : table_.all()) {
         if (!attachment.facts() || (!name.empty() && attachment.name != name)) continue;
         const watchdog::WatchBlock& watch = attachment.shared.area().watch;

@@ -24,7 +24,9 @@ namespace holdfast::daemon {
 struct ServerOptions {
     int supervisor = -1;  ///< Inherited; not owned.
     std::string link_directory{kLinkDirectory};
-    int loader = -1;  ///< Socket of holdfast-loader; inherited, not owned. -1: none.
+    int loader = -1;             ///< Socket of holdfast-loader; inherited, not owned. -1: none.
+    std::int32_t maker_pid = 0;  ///< Of the process that started us; 0: not known.
+    std::string user_note{};     ///< ControlUser::note.
 };
 
 /// Listens on a filesystem socket: who may do what is decided by the peer's credentials. Everybody
@@ -87,6 +89,9 @@ private:
     AttachmentTable table_;
     std::map<ClientId, Client> clients_;
     ClientId last_client_ = 0;
+    std::uint32_t owner_;  // Who started us, before we became somebody else.
+    std::int32_t maker_pid_;
+    std::string user_note_;
     bool is_stopping_ = false;
 };
 

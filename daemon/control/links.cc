@@ -1,11 +1,9 @@
 #include "daemon/control/links.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/unique_fd.h"
 #include "daemon/control/file.h"
 
 namespace holdfast::daemon {
@@ -27,16 +25,6 @@ void remove_link(const std::string& directory, std::string_view name) {
     const std::string path = fmt::format("{}/{}", directory, name);
     struct stat facts{};
     if (::lstat(path.c_str(), &facts) == 0 && S_ISLNK(facts.st_mode)) ::unlink(path.c_str());
-}
-
-void announce_change(std::string_view device) {
-    const std::size_t slash = device.rfind('/');
-    if (slash == std::string_view::npos) return;
-    const std::string path = fmt::format("/sys/class/block/{}/uevent", device.substr(slash + 1));
-    const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
-    if (!fd) return;
-    constexpr std::string_view kChange = "change";
-    [[maybe_unused]] const ssize_t done = ::write(fd.get(), kChange.data(), kChange.size());
 }
 
 }  // namespace holdfast::daemon

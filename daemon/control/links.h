@@ -16,8 +16,4 @@ namespace holdfast::daemon {
 /// Removes the link if there is one; anything but a symbolic link stays.
 void remove_link(const std::string& directory, std::string_view name);
 
-/// Asks the kernel to announce the device again, so that udev rules see its names. Errors do not
-/// matter: there may be no udev.
-void announce_change(std::string_view device);
-
 }  // namespace holdfast::daemon

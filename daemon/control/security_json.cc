@@ -101,8 +101,21 @@ void add_number(Json& json, const char* key, std::string_view text) {
     if (const auto number = number_of(text)) json[key] = *number;
 }
 
+/// Numbers of further groups.
+Json groups_json(std::string_view text) {
+    Json list = Json::array();
+    while (const auto number = reserve::try_take_number<std::uint64_t>(text)) {
+        list.push_back(*number);
+        text = reserve::without_leading_blanks(text);
+    }
+    return list;
+}
+
 void add_status(Json& json, std::string_view status) {
     add_number(json, "uid", value_of(status, "Uid"));
+    add_number(json, "gid", value_of(status, "Gid"));
+    if (status.find("\nGroups:") != std::string_view::npos)
+        json["groups"] = groups_json(value_of(status, "Groups"));
     add_number(json, "threads", value_of(status, "Threads"));
     add_number(json, "locked_kib", value_of(status, "VmLck"));
     if (const auto set = number_of(value_of(status, "NoNewPrivs")))

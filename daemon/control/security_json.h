@@ -11,7 +11,7 @@ namespace holdfast::daemon {
 
 /// Whose layers are looked at.
 struct SecuredProcess {
-    std::string_view role;  ///< "supervisor", "control", "active" or "standby".
+    std::string_view role;  ///< "supervisor", "maker", "control", "active" or "standby".
     std::string_view attachment{};
     std::int32_t pid = 0;
 };

@@ -1,13 +1,18 @@
-/// What every child of the supervisor does first: it gives back rights that belong to the
-/// supervisor, and lets go of descriptors.
+/// What every child of the maker does first: it gives back what belongs to supervisor and maker,
+/// and lets go of descriptors.
 #pragma once
 
 #include <signal.h>
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 
 namespace holdfast::daemon {
+
+/// SCHED_FIFO priority of supervisor and maker: above the I/O processes, so that a mad one can
+/// always be stopped.
+inline constexpr std::int32_t kSupervisorPriority = 60;
 
 /// SIGCHLD, SIGTERM, SIGINT: the supervisor reads them from a descriptor.
 [[nodiscard]] sigset_t supervisor_signals() noexcept;

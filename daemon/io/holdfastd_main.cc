@@ -1,6 +1,7 @@
 /// holdfastd: the supervisor, which becomes an I/O process for each attachment.
 ///
-///   holdfastd [--control PROGRAM] [--no-lockdown] [options of holdfast-control]
+///   holdfastd [--control PROGRAM] [--no-lockdown] [--watchdog-device PATH]
+///             [options of holdfast-control]
 ///   holdfastd --measure
 ///   holdfastd --io-process FD
 ///
@@ -19,6 +20,7 @@
 
 #include "daemon/io/handover.h"
 #include "daemon/io/io_process.h"
+#include "daemon/io/maker.h"
 #include "daemon/io/supervisor.h"
 #include "reserve/heap.h"
 #include "reserve/process_plan.h"
@@ -32,6 +34,7 @@ constexpr std::size_t kPathBytesMax = 512;
 std::array<char, kPathBytesMax> own_path{};
 std::array<char, kPathBytesMax> control_path{};
 std::array<char, kPathBytesMax> loader_path{};
+daemon::Maker maker;
 std::optional<daemon::Supervisor> supervisor;
 
 /// The programs that belong to us stand in the same folder as we do. False: the path is too long.
@@ -84,32 +87,39 @@ int main(int argc, char** argv) {
     std::span<char*> words{argv, static_cast<std::size_t>(argc)};
     words = words.subspan(words.empty() ? 0 : 1);
     daemon::SupervisorOptions options;
+    daemon::MakerPrograms programs;
     // Without /proc the plan shows the arena alone.
-    if (image) options.image = *image;
-    if (find_neighbour("holdfast-control", control_path))
-        options.control_program = control_path.data();
+    if (image) programs.image = *image;
+    if (find_neighbour("holdfast-control", control_path)) programs.control = control_path.data();
     const ssize_t own = ::readlink("/proc/self/exe", own_path.data(), own_path.size() - 1);
-    if (own > 0) options.program = own_path.data();
+    if (own > 0) programs.own = own_path.data();
     if (find_neighbour("holdfast-loader", loader_path) && ::access(loader_path.data(), X_OK) == 0)
-        options.loader_program = loader_path.data();
+        programs.loader = loader_path.data();
     while (!words.empty()) {
         const std::string_view word{words.front()};
         if (word == "--measure") {
             return image ? print_image(*image) : EXIT_FAILURE;
         } else if (word == daemon::kIoProcessOption && words.size() > 1) {
-            become_io_process(words[1], options.image);
+            become_io_process(words[1], programs.image);
         } else if (word == "--no-lockdown") {
             options.lock_down = false;
             words = words.subspan(1);
+        } else if (word == "--watchdog-device" && words.size() > 1) {
+            options.watchdog_device = words[1];
+            words = words.subspan(2);
         } else if (word == "--control" && words.size() > 1) {
-            options.control_program = words[1];
+            programs.control = words[1];
             words = words.subspan(2);
         } else {
             break;
         }
     }
-    options.control_arguments = words;
-    if (options.control_program == nullptr) return EXIT_FAILURE;
-    supervisor.emplace(options);
+    if (programs.control == nullptr) return EXIT_FAILURE;
+    programs.control_arguments = words;
+    programs.lock_down = options.lock_down;
+    options.has_loader = programs.loader != nullptr;
+    // Before there is a supervisor, whose memory is none of its business.
+    if (!maker.start(programs)) return EXIT_FAILURE;
+    supervisor.emplace(options, maker);
     return supervisor->run();
 }

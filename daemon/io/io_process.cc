@@ -82,6 +82,7 @@ private:
     [[nodiscard]] OrErrno<UniqueFd> listener() noexcept;
     bool refuse_export(int error) noexcept;
     void protect() noexcept;
+    void leave_files() noexcept;
     void enter_sandbox() noexcept;
     [[nodiscard]] bool arm() noexcept;
     void tell_serving(IoPhase phase) noexcept;
@@ -228,7 +229,11 @@ bool IoProcess::stand_by() noexcept {
     if (is_ublk() && !UblkExport::warm_up(ublk_control_)) return false;
     if (is_locked_down()) {
         protect();
+        auto standing = reserve::Sandbox::build(reserve::standing_calls());
+        leave_files();
         reserve::fuse::arm_this_thread();
+        // A refusal shows in `status --security`; the filter of arm() comes on top.
+        if (standing) static_cast<void>(standing->enter());
     }
     await_order();
     ::prctl(PR_SET_PDEATHSIG, 0);
@@ -431,8 +436,12 @@ void IoProcess::protect() noexcept {
     rows_.push(kernel_reserve_row());
     locked_bytes_ = reserve::read_kernel_field("/proc/self/status", "VmLck").value_or(0) * 1024;
     // A refusal shows when it is to be entered.
-    if (auto built = reserve::Sandbox::build(); built) sandbox_.emplace(*std::move(built));
-    // Last, because everything above reads /proc.
+    if (auto built = reserve::Sandbox::build(reserve::armed_calls()); built)
+        sandbox_.emplace(*std::move(built));
+}
+
+/// Behind everything that reads /proc.
+void IoProcess::leave_files() noexcept {
     rows_.push(reserve::leave_mounts());
 }
 
@@ -454,7 +463,10 @@ bool IoProcess::arm() noexcept {
         return true;
     }
     loop_->enter(IoPhase::Locking);
-    if (!stands_by()) protect();
+    if (!stands_by()) {
+        protect();
+        leave_files();
+    }
     // Not before the queue is mapped: what is mapped now is locked, and that needs a right.
     rows_.push(ring_row());
     rows_.push(reserve::enter_landlock());

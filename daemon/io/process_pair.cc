@@ -17,13 +17,11 @@
 #include "base/assert.h"
 #include "daemon/io/child.h"
 #include "daemon/io/driver.h"
-#include "daemon/io/handover.h"
 #include "daemon/io/io_process.h"
+#include "daemon/io/maker.h"
 #include "daemon/io/nbd_export.h"
 #include "daemon/io/unit_lock.h"
 #include "daemon/shared/flight_reader.h"
-#include "reserve/heap.h"
-#include "reserve/lock_memory.h"
 
 namespace holdfast::daemon {
 
@@ -41,11 +39,6 @@ std::array<char, 32> ublk_path(std::int32_t id) noexcept {
     const auto rest = std::span{path}.subspan(kPrefix.size());
     std::to_chars(&rest.front(), &rest.back(), id);
     return path;
-}
-
-void lock_again(const PairContext& context) noexcept {
-    const auto sparse = reserve::heap::sparse_ranges();
-    if (context.lock_down) static_cast<void>(reserve::lock_memory(sparse));
 }
 
 OrErrno<void> ProcessPair::open(AttachmentId id, const AttachSpec& spec, GateFiles gate) noexcept {
@@ -93,7 +86,7 @@ OrErrno<void> ProcessPair::open(AttachmentId id, const AttachSpec& spec, GateFil
 
 OrErrno<void> ProcessPair::start(const PairContext& context) noexcept {
     HF_ASSERT(is_used_ && active_.pid == 0);
-    const auto pid = fork_io(context, false, false);
+    const auto pid = make_io(context, false, false);
     if (!pid) return std::unexpected(pid.error());
     active_ = {.pid = *pid};
     publish();
@@ -111,48 +104,32 @@ void ProcessPair::forget() noexcept {
 }
 
 /// The first claim counts: no later one can point at another device.
-void ProcessPair::learn_device() noexcept {
+std::int32_t ProcessPair::learn_device() noexcept {
     if (device_ < 0) device_ = block().device_id.load(acquire);
+    return device_;
 }
 
 bool ProcessPair::wants_standby() const noexcept {
     return !is_stopping_ && (is_upgrading_ || (spec_.flags & kAttachWithoutStandby) == 0);
 }
 
-// Forks.
+// New processes.
 
-OrErrno<pid_t> ProcessPair::fork_io(const PairContext& context, bool stands_by,
+OrErrno<pid_t> ProcessPair::make_io(const PairContext& context, bool stands_by,
                                     bool succeeds) noexcept {
-    const pid_t pid = ::fork();
-    if (pid < 0) return std::unexpected(Errno::last());
-    if (pid == 0) become_io(context, stands_by, succeeds);
-    lock_again(context);
-    return pid;
-}
-
-void ProcessPair::become_io(const PairContext& context, bool stands_by, bool succeeds) noexcept {
-    become_ordinary();
-    IoInheritance inheritance{.area = std::move(area_),
-                              .command = std::move(io_end_),
-                              .attachment = id_.raw(),
-                              .listener = std::move(listener_),
-                              .lock = std::move(lock_),
-                              .order = stands_by ? std::move(order_) : UniqueFd{},
-                              .succeeds = succeeds,
-                              .recover_ublk_id = succeeds ? device_ : -1,
-                              .kernel_reserve = context.kernel_reserve,
-                              .image = context.image,
-                              .gate = std::move(gate_)};
-    FixedVector<int, 5 + GateFiles::kCount> kept = inheritance.gate.numbers_of<5>();
-    for (const UniqueFd* const fd : {&inheritance.area, &inheritance.command, &inheritance.listener,
-                                     &inheritance.order, &inheritance.lock})
-        kept.push(fd->get());
-    if (uses_program_ && stands_by) {
-        exec_io_process(context.program, spec_, std::move(inheritance));
-        ::_exit(kIoExitFailed);
-    }
-    close_all_but(kept.span());
-    ::_exit(run_io_process(spec_, std::move(inheritance)));
+    HF_ASSERT(context.maker != nullptr);
+    MakeRequest request{.kind = MakeKind::IoProcess};
+    request.succeeds = succeeds ? 1 : 0;
+    request.is_of_program = uses_program_ && stands_by ? 1 : 0;
+    request.device = succeeds ? device_ : -1;
+    request.attachment = id_.raw();
+    request.kernel_reserve = context.kernel_reserve;
+    request.spec = spec_;
+    std::array<int, kMakeFdsMax> fds{area_.get(), io_end_.get(), listener_.get(), lock_.get(),
+                                     stands_by ? order_.get() : -1};
+    std::ranges::transform(gate_.all, std::span{fds}.last<GateFiles::kCount>().begin(),
+                           [](const UniqueFd& fd) { return fd.get(); });
+    return context.maker->make(request, fds);
 }
 
 // Ends.
@@ -180,7 +157,7 @@ bool ProcessPair::on_exit(pid_t pid, int status, Instant own, const PairContext&
     }
     died_at_ = Driver::clock();
     block().died_at_ns.store(died_at_.ns(), relaxed);
-    learn_device();
+    static_cast<void>(learn_device());
     const Death death = death_of(active_, status);
     active_ = Process{};
     if (!is_upgrading_) {  // Which kills it by our order.
@@ -209,7 +186,7 @@ void ProcessPair::carry_out(PairOrder order, Instant own, const PairContext& con
 }
 
 void ProcessPair::make_standby(Instant own, const PairContext& context) noexcept {
-    const auto pid = fork_io(context, true, false);
+    const auto pid = make_io(context, true, false);
     if (!pid) return;  // The next look tries again.
     standby_ = {.pid = *pid, .is_new = uses_program_};
     standby_.watch.begin(own, HeartbeatWatch::kWarmUpLimit, block().standby_beats.load(relaxed));
@@ -227,7 +204,7 @@ void ProcessPair::hand_over(Instant own) noexcept {
 }
 
 void ProcessPair::succeed(Instant own, const PairContext& context) noexcept {
-    const auto pid = fork_io(context, false, true);
+    const auto pid = make_io(context, false, true);
     if (!pid) {
         carry_out(pair_.on_successor_not_started(own), own, context);
         return;
@@ -246,6 +223,7 @@ void ProcessPair::judge(Process& process, const watchdog::Look& look,
                         std::uint64_t beats) noexcept {
     if (process.pid <= 0 || process.was_silent || !process.watch.is_silent(look, beats)) return;
     process.was_silent = true;
+    process.killed_at = look.at;
     block().hangs.fetch_add(1, relaxed);
     ::kill(process.pid, SIGKILL);
 }
@@ -277,7 +255,7 @@ void ProcessPair::take_claims(const watchdog::Look& look) noexcept {
 
 void ProcessPair::on_look(const watchdog::Look& look, const PairContext& context) noexcept {
     HF_ASSERT(is_used_);
-    learn_device();
+    static_cast<void>(learn_device());
     take_claims(look);
     // Before it has served control decides how long to wait for it.
     if (pair_.state().active != ActivePhase::Opening && !is_stopping_)

@@ -1,5 +1,5 @@
 /// The two I/O processes of one attachment, as the supervisor holds them: what they inherit, their
-/// forks, their ends, and the orders that watchdog::Pair decides on. docs/watchdog.md.
+/// beginnings, their ends, and the orders that watchdog::Pair decides on. docs/watchdog.md.
 ///
 /// Nothing here waits, and between the death of an active and the order to its standby nothing
 /// allocates: two words in shared memory, and an eventfd.
@@ -13,12 +13,13 @@
 #include "base/errno.h"
 #include "base/time.h"
 #include "base/unique_fd.h"
+#include "daemon/io/maker.h"
 #include "daemon/shared/attach_spec.h"
 #include "daemon/shared/control_message.h"
 #include "daemon/shared/shared_area.h"
 #include "netpath/classifier/table.h"
-#include "reserve/process_plan.h"
 #include "reserve/raised_setting.h"
+#include "watchdog/supervise/care.h"
 #include "watchdog/supervise/heartbeat_watch.h"
 #include "watchdog/supervise/pair.h"
 
@@ -26,18 +27,12 @@ namespace holdfast::daemon {
 
 /// What is the same for all attachments.
 struct PairContext {
-    bool lock_down = true;
-    reserve::ImageFacts image;
+    Maker* maker = nullptr;
     reserve::SettingState kernel_reserve{};  ///< See IoInheritance.
-    const char* program = nullptr;           ///< Where our own program stands, or its successor.
 };
 
 /// "/dev/ublkbN", with its zero.
 [[nodiscard]] std::array<char, 32> ublk_path(std::int32_t id) noexcept;
-
-/// After a fork the pages are shared with the child until one of the two writes; this makes them
-/// our own again, and locked.
-void lock_again(const PairContext& context) noexcept;
 
 /// See the file comment. Thread: the supervisor's.
 class ProcessPair {
@@ -50,7 +45,7 @@ public:
     /// a process that an earlier supervisor left behind serves this unit.
     [[nodiscard]] OrErrno<void> open(AttachmentId id, const AttachSpec& spec,
                                      GateFiles gate = {}) noexcept;
-    /// Forks the first active.
+    /// Has the first active made.
     [[nodiscard]] OrErrno<void> start(const PairContext& context) noexcept;
     /// Lets go of everything; a standby is killed, an active goes on without us.
     void forget() noexcept;
@@ -74,9 +69,19 @@ public:
     }
     /// The ublk device that a process of ours made, or -1.
     [[nodiscard]] std::int32_t ublk_id() const noexcept { return device_; }
+    /// The same, after looking whether one was made meanwhile.
+    [[nodiscard]] std::int32_t learn_device() noexcept;
     /// Nobody serves, and requests wait.
     [[nodiscard]] bool is_holding() const noexcept {
         return pair_.state().active == watchdog::ActivePhase::Holding;
+    }
+
+    /// What may be said of it to those who watch us.
+    [[nodiscard]] watchdog::Care care(Instant own, bool can_make) const noexcept {
+        return watchdog::care_of({.state = pair_.state(),
+                                  .was_killed = active_.was_silent,
+                                  .since_kill = own - active_.killed_at,
+                                  .can_make = can_make});
     }
 
     /// One of them has ended. True: the attachment has, too; the caller forgets it.
@@ -85,7 +90,7 @@ public:
     /// Judges heartbeats, takes claims, makes standbys. `now`: CLOCK_MONOTONIC.
     void on_look(const watchdog::Look& look, const PairContext& context) noexcept;
 
-    /// Replaces both processes by the program that stands at PairContext::program now: a standby of
+    /// Replaces both processes by the program that stands where our own did: a standby of
     /// it is made, and takes over. Told in the watch block; nothing when one is under way.
     void begin_upgrade() noexcept;
 
@@ -98,6 +103,7 @@ private:
     struct Process {
         pid_t pid = 0;
         bool was_silent = false;  ///< We killed it.
+        Instant killed_at{};      ///< Then; own time.
         bool is_new = false;      ///< Of the new program.
         watchdog::HeartbeatWatch watch{};
     };
@@ -109,11 +115,9 @@ private:
     void judge_upgrade(std::int64_t pause_ns) noexcept;
     void fail_upgrade() noexcept;
     [[nodiscard]] watchdog::Death death_of(const Process& process, int status) const noexcept;
-    [[nodiscard]] OrErrno<pid_t> fork_io(const PairContext& context, bool stands_by,
+    [[nodiscard]] OrErrno<pid_t> make_io(const PairContext& context, bool stands_by,
                                          bool succeeds) noexcept;
-    [[noreturn]] void become_io(const PairContext& context, bool stands_by, bool succeeds) noexcept;
     void judge(Process& process, const watchdog::Look& look, std::uint64_t beats) noexcept;
-    void learn_device() noexcept;
     void take_claims(const watchdog::Look& look) noexcept;
     void carry_out(watchdog::PairOrder order, Instant own, const PairContext& context) noexcept;
     void make_standby(Instant own, const PairContext& context) noexcept;

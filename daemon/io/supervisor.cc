@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -18,19 +17,17 @@
 #include "daemon/io/child.h"
 #include "daemon/io/driver.h"
 #include "daemon/io/io_config.h"
-#include "daemon/io/ublk_export.h"
+#include "reserve/fuse.h"
 #include "reserve/heap.h"
 #include "reserve/kernel_need.h"
+#include "reserve/lock_memory.h"
 #include "reserve/lockdown.h"
 #include "reserve/plan.h"
+#include "reserve/sandbox.h"
 
 namespace holdfast::daemon {
 
 namespace {
-
-// Above the I/O processes, so that a mad one can always be stopped.
-constexpr std::int32_t kSupervisorPriority = 60;
-constexpr std::size_t kControlArgumentsMax = 32;
 
 // Some task stood still for memory during 50 ms of 500 ms, the shortest window there is; two
 // windows, then it must happen again.
@@ -47,10 +44,8 @@ std::int32_t exit_status_of(int status) noexcept {
 
 }  // namespace
 
-Supervisor::Supervisor(const SupervisorOptions& options) noexcept
-    : options_(options),
-      context_{.lock_down = options.lock_down, .image = options.image, .program = options.program},
-      own_time_(clock()) {}
+Supervisor::Supervisor(const SupervisorOptions& options, Maker& maker) noexcept
+    : options_(options), maker_(maker), context_{.maker = &maker}, own_time_(clock()) {}
 
 OrErrno<void> Supervisor::open() noexcept {
     const sigset_t set = supervisor_signals();
@@ -58,13 +53,23 @@ OrErrno<void> Supervisor::open() noexcept {
     ::signal(SIGPIPE, SIG_IGN);
     signals_ = UniqueFd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
     if (!signals_) return std::unexpected(Errno::last());
-    if (options_.lock_down) {
-        const auto sparse = reserve::heap::sparse_ranges();
-        // What is missing shows in each I/O process, which asks for the same.
-        static_cast<void>(reserve::lock_down(
-            {.fifo_priority = kSupervisorPriority, .forbid_compaction = false, .sparse = sparse}));
-    }
+    manager_ = InitSocket::from_environment();
+    if (manager_.patience() > Duration{}) signs_.watch_by_manager(manager_.patience());
+    if (options_.lock_down) protect();
     return start_control();
+}
+
+/// What is missing shows in status, and in each I/O process, which asks for the same.
+void Supervisor::protect() noexcept {
+    auto sandbox = reserve::Sandbox::build(reserve::supervisor_calls());
+    const auto heap = reserve::heap::sparse_ranges();
+    static_cast<void>(reserve::lock_down({.fifo_priority = kSupervisorPriority,
+                                          .lock_memory = false,
+                                          .forbid_compaction = false,
+                                          .sparse = {}}));
+    static_cast<void>(reserve::lock_without_heap(heap));
+    if (sandbox) static_cast<void>(sandbox->enter());
+    reserve::fuse::arm_this_thread();
 }
 
 int Supervisor::run() noexcept {
@@ -94,6 +99,7 @@ void Supervisor::turn() noexcept {
         if (!start_control()) control_due_ = clock() + kControlPause;
     }
     look_after_pairs();
+    show_life(clock());
     if (is_shutting_down_) advance_shutdown();
 }
 
@@ -106,7 +112,8 @@ void Supervisor::look_after_pairs() noexcept {
 }
 
 Instant Supervisor::next_wake() const noexcept {
-    return earlier(earlier(control_due_, look_at_), earlier(hurry_at_, kill_at_));
+    return earlier(earlier(earlier(control_due_, look_at_), earlier(hurry_at_, kill_at_)),
+                   signs_.next());
 }
 
 void Supervisor::on_signals() noexcept {
@@ -121,6 +128,10 @@ void Supervisor::reap() noexcept {
     for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
         if (pid == control_pid_)
             on_control_exit(status);
+        else if (pid == maker_.pid())
+            on_maker_exit();
+        else if (pid == settling_pid_)
+            settling_pid_ = 0;
         else if (ProcessPair* const pair = find_pair_of(pid))
             on_io_exit(*pair, pid, status);
     }
@@ -135,11 +146,10 @@ OrErrno<void> Supervisor::start_control() noexcept {
     UniqueFd ours{ends[0]};
     const UniqueFd theirs{ends[1]};
     const UniqueFd loader = start_loader();
-    const pid_t pid = ::fork();
-    if (pid < 0) return std::unexpected(Errno::last());
-    if (pid == 0) become_control(theirs.get(), loader.get());
-    lock_again(context_);
-    control_pid_ = pid;
+    const auto pid =
+        maker_.make({.kind = MakeKind::Control}, std::array{theirs.get(), loader.get()});
+    if (!pid) return std::unexpected(pid.error());
+    control_pid_ = *pid;
     control_ = std::move(ours);
     control_started_ = clock();
     for (const ProcessPair& pair : pairs_)
@@ -151,50 +161,22 @@ OrErrno<void> Supervisor::start_control() noexcept {
 /// no such program, and control says so when it is asked for a classifier.
 UniqueFd Supervisor::start_loader() noexcept {
     std::array<int, 2> ends{-1, -1};
-    if (options_.loader_program == nullptr ||
+    if (!options_.has_loader ||
         ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
         return {};
     UniqueFd ours{ends[0]};
     const UniqueFd theirs{ends[1]};
-    const pid_t pid = ::fork();
-    if (pid < 0) return {};
-    if (pid > 0) {
-        lock_again(context_);
-        return ours;
-    }
-    become_ordinary();
-    ::fcntl(theirs.get(), F_SETFD, 0);
-    std::array<int, 1> kept{theirs.get()};
-    close_all_but(kept);
-    std::array<char, 12> number{};
-    std::to_chars(number.begin(), number.end(), theirs.get());
-    std::array<char, 16> name{"holdfast-loader"};
-    std::array<char*, 3> words{name.data(), number.data(), nullptr};
-    ::execv(options_.loader_program, words.data());
-    ::_exit(EXIT_FAILURE);
+    if (!maker_.make({.kind = MakeKind::Loader}, std::array{theirs.get()})) return {};
+    return ours;
 }
 
-void Supervisor::become_control(int socket, int loader) noexcept {
-    become_ordinary();
-    ::fcntl(socket, F_SETFD, 0);
-    if (loader >= 0) ::fcntl(loader, F_SETFD, 0);
-    std::array<int, 2> kept{socket, loader};
-    close_all_but(kept);
-    std::array<char, 12> number{};
-    std::array<char, 12> loader_number{};
-    std::to_chars(number.begin(), number.end(), socket);
-    std::to_chars(loader_number.begin(), loader_number.end(), loader);
-    std::array<char, 16> key{"--supervisor-fd"};
-    std::array<char, 12> loader_key{"--loader-fd"};
-    std::array<char, 17> name{"holdfast-control"};
-    std::array<char*, kControlArgumentsMax> words{name.data(), key.data(), number.data(),
-                                                  loader_key.data(), loader_number.data()};
-    std::size_t count = 5;
-    for (char* const word : options_.control_arguments)
-        if (count + 1 < words.size()) words[count++] = word;
-    ::execv(options_.control_program, words.data());
-    put_lines("holdfastd: cannot start holdfast-control; it belongs next to holdfastd\n");
-    ::_exit(EXIT_FAILURE);
+/// What serves goes on, and who stands by can take over; nobody new can be made.
+void Supervisor::on_maker_exit() noexcept {
+    maker_.on_gone();
+    if (!is_shutting_down_)
+        put_lines(
+            "holdfastd: its maker has ended: no process can be made any more; restart "
+            "holdfastd when no device is in use\n");
 }
 
 void Supervisor::on_control_exit(int status) noexcept {
@@ -227,9 +209,11 @@ void Supervisor::on_message(std::span<const std::byte> bytes, std::span<UniqueFd
     const auto message = control_message_from(bytes);
     if (!message) return;
     if (message->header.kind == MessageKind::Shutdown) begin_shutdown();
+    if (message->header.kind == MessageKind::ControlReady) on_control_ready(message->code);
     ProcessPair* const pair = find_pair(message->header.attachment);
     if (pair == nullptr) return;
     if (message->header.kind == MessageKind::Upgrade) pair->begin_upgrade();
+    if (message->header.kind == MessageKind::DeviceReady) settle_device(*pair);
     if (message->header.kind == MessageKind::Kill && pair->active_pid() > 0)
         ::kill(pair->active_pid(), SIGKILL);
 }
@@ -327,12 +311,20 @@ void Supervisor::end(ProcessPair& pair, pid_t pid, std::int32_t exit_status) noe
     if (!is_shutting_down_) tell(message);
 }
 
-/// Removing waits for whoever has the device open, so a child of its own does it.
+/// Removing waits for whoever has the device open, so a process of its own does it.
 void Supervisor::bury_ublk(std::int32_t id) noexcept {
-    if (::fork() != 0) return lock_again(context_);
-    become_ordinary();
-    close_all_but({});
-    ::_exit(delete_ublk_device(id) ? EXIT_SUCCESS : EXIT_FAILURE);
+    if (!maker_.make({.kind = MakeKind::DeviceBurial, .device = id}, {}))
+        put_lines("holdfastd: a device without a server cannot be removed\n");
+}
+
+/// Control may not write to /sys. It names no device: we know which one the attachment has.
+void Supervisor::settle_device(ProcessPair& pair) noexcept {
+    const std::int32_t device = pair.learn_device();
+    if (device < 0 || settling_pid_ > 0) return;
+    const auto pid = maker_.make(
+        {.kind = MakeKind::DeviceSettings, .depth = pair.spec().limits.depth, .device = device},
+        {});
+    settling_pid_ = pid.value_or(0);
 }
 
 /// The second-best sign of pressure: it needs us to run.
@@ -369,55 +361,6 @@ void Supervisor::settle_reserve() noexcept {
     }
     const std::uint64_t min_free = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
     context_.kernel_reserve = kernel_reserve_.settle_to(min_free);
-}
-
-// Shutdown.
-
-void Supervisor::begin_shutdown() noexcept {
-    if (is_shutting_down_) return;
-    is_shutting_down_ = true;
-    control_due_ = Instant::never();
-    hurry_at_ = clock() + kHurryAfter;
-    kill_at_ = clock() + kKillAfter;
-    for (ProcessPair& pair : pairs_) {
-        if (!pair.is_used()) continue;
-        if (pair.is_in_use())
-            leave_in_use(pair);
-        else if (pair.is_holding())
-            end(pair, 0, 0);
-        else
-            pair.order_detach(false);
-    }
-}
-
-/// Its process goes on serving without us: nobody may lose swap or a file system.
-void Supervisor::leave_in_use(ProcessPair& pair) noexcept {
-    const auto path = ublk_path(pair.ublk_id());
-    put_lines("holdfastd: a device is in use and stays: ");
-    put_lines(path.data());
-    put_lines("\n");
-    pair.forget();
-}
-
-void Supervisor::advance_shutdown() noexcept {
-    const Instant now = clock();
-    if (now >= hurry_at_) {
-        hurry_at_ = Instant::never();
-        for (ProcessPair& pair : pairs_)
-            if (pair.is_used()) pair.order_detach(true);
-    }
-    if (now >= kill_at_) {
-        kill_at_ = Instant::never();
-        for (const ProcessPair& pair : pairs_)
-            if (pair.is_used()) pair.kill_all();
-        if (control_pid_ > 0) ::kill(control_pid_, SIGKILL);
-    }
-    if (has_live()) return;
-    if (control_pid_ == 0) {
-        exit_code_ = EXIT_SUCCESS;
-    } else if (!std::exchange(has_told_control_, true)) {
-        ::kill(control_pid_, SIGTERM);
-    }
 }
 
 }  // namespace holdfast::daemon

@@ -91,10 +91,9 @@ std::optional<MessageKind> kind_of(std::span<const std::byte> bytes) noexcept {
 OrErrno<void> send_message(int socket, std::span<const std::byte> message,
                            std::span<const int> fds) noexcept {
     HF_ASSERT(fds.size() <= kMessageFdsMax);
-    HF_ASSERT(!message.empty() && message.size() <= kMessageBytesMax);
-    std::array<std::byte, kMessageBytesMax> copy{};  // sendmsg wants a mutable base.
-    std::memcpy(copy.data(), message.data(), message.size());
-    iovec piece{.iov_base = copy.data(), .iov_len = message.size()};
+    HF_ASSERT(!message.empty());
+    // sendmsg only reads, but its interface has no const.
+    iovec piece{.iov_base = const_cast<std::byte*>(message.data()), .iov_len = message.size()};
     AncillaryRoom room;
     msghdr head{};
     head.msg_iov = &piece;

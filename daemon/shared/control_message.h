@@ -38,22 +38,26 @@ namespace holdfast::daemon {
 using AttachmentId = Strong<struct AttachmentIdTag, std::uint32_t>;
 
 enum class MessageKind : std::uint16_t {
-    Attach,       ///< control -> supervisor
-    Shutdown,     ///< control -> supervisor: detach everything and end.
-    Kill,         ///< control -> supervisor: end a process that no longer answers.
-    Attached,     ///< supervisor -> control, with two descriptors
-    Refused,      ///< supervisor -> control
-    Exited,       ///< supervisor -> control
-    Ready,        ///< I/O process -> control: the export is there and requests are served.
-    Failed,       ///< I/O process -> control: it will exit.
-    Detach,       ///< control -> I/O process
-    SetLogLevel,  ///< control -> I/O process
-    Detached,     ///< I/O process -> control: logged out, it will exit.
-    HostWanted,   ///< I/O process -> control: a target redirected us to this name.
-    HostFound,    ///< control -> I/O process: the same name, and where it is.
-    Upgrade,      ///< control -> supervisor: let the program that is installed now serve.
+    Attach,        ///< control -> supervisor
+    Shutdown,      ///< control -> supervisor: detach everything and end.
+    Kill,          ///< control -> supervisor: end a process that no longer answers.
+    Attached,      ///< supervisor -> control, with two descriptors
+    Refused,       ///< supervisor -> control
+    Exited,        ///< supervisor -> control
+    Ready,         ///< I/O process -> control: the export is there and requests are served.
+    Failed,        ///< I/O process -> control: it will exit.
+    Detach,        ///< control -> I/O process
+    SetLogLevel,   ///< control -> I/O process
+    Detached,      ///< I/O process -> control: logged out, it will exit.
+    HostWanted,    ///< I/O process -> control: a target redirected us to this name.
+    HostFound,     ///< control -> I/O process: the same name, and where it is.
+    Upgrade,       ///< control -> supervisor: let the program that is installed now serve.
+    DeviceReady,   ///< control -> supervisor: the device has its link; set up its queue, announce
+                   ///< it.
+    ControlReady,  ///< control -> supervisor: clients are served. code: seconds of the machine's
+                   ///< watchdog, 0 for none; the first one counts.
 };
-inline constexpr std::uint16_t kMessageKindCount = 14;
+inline constexpr std::uint16_t kMessageKindCount = 16;
 
 /// Why an attachment did not come about or did not last. `code` of the message says more.
 enum class FailReason : std::uint8_t {
@@ -113,8 +117,9 @@ static_assert(sizeof(ControlMessage) != sizeof(AttachMessage));
 
 /// Room for any message.
 inline constexpr std::size_t kMessageBytesMax = sizeof(AttachMessage);
-/// Descriptors with one message: those of MessageKind::Attached, and the classifier's.
-inline constexpr std::size_t kMessageFdsMax = 2 + GateFiles::kCount;
+/// Descriptors with one message: those of MessageKind::Attached and the classifier's; the maker's
+/// requests (daemon/io/maker.h) have three more.
+inline constexpr std::size_t kMessageFdsMax = 5 + GateFiles::kCount;
 
 /// What is wrong with a message.
 enum class MessageError : std::uint8_t {
@@ -154,6 +159,7 @@ struct Received {
 };
 
 /// Sends one packet without blocking. EAGAIN when the socket is full; never raises SIGPIPE.
+/// Messages of other kinds may use it, too.
 [[nodiscard]] OrErrno<void> send_message(int socket, std::span<const std::byte> message,
                                          std::span<const int> fds = {}) noexcept;
 

@@ -30,6 +30,11 @@ bool is_within(const Sets& sets, const Sets& allowed) noexcept {
 
 }  // namespace
 
+void empty_bounding_set() noexcept {
+    for (unsigned long right = 0; right <= CAP_LAST_CAP; ++right)
+        ::prctl(PR_CAPBSET_DROP, right, 0, 0, 0);
+}
+
 reserve::Protection drop_rights(Rights kept) noexcept {
     Sets wanted{};
     if (kept == Rights::SystemAdministration) {

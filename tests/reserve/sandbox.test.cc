@@ -100,7 +100,7 @@ TEST_F(Sandbox, ForbiddenCallsKill) {
     for (const Forbidden& wanted : forbidden_calls()) {
         SCOPED_TRACE(wanted.name);
         EXPECT_EQ(signal_of_child([&] {
-                      if (!enter_sandbox()) return 1;
+                      if (!enter_sandbox(armed_calls())) return 1;
                       call(wanted);
                       return 2;
                   }),
@@ -129,7 +129,7 @@ TEST_F(Sandbox, AllowedCallsWork) {
     EXPECT_EQ(exit_code_of_child([] {
                   std::array<int, 2> pair{};
                   if (::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair.data()) != 0) return 1;
-                  if (!enter_sandbox()) return 2;
+                  if (!enter_sandbox(armed_calls())) return 2;
                   char byte = 'x';
                   if (::write(STDERR_FILENO, &byte, 0) != 0) return 3;
                   if (::shutdown(pair[0], SHUT_WR) != 0) return 4;
@@ -144,7 +144,7 @@ TEST_F(Sandbox, AllowedCallsWork) {
 TEST_F(Sandbox, AbortStillIsAnAbort) {
     // Goal: an assert inside the sandbox is seen as one, not as a forbidden call.
     EXPECT_EQ(signal_of_child([] {
-                  if (!enter_sandbox()) return 1;
+                  if (!enter_sandbox(armed_calls())) return 1;
                   std::abort();
                   return 2;
               }),
@@ -154,7 +154,7 @@ TEST_F(Sandbox, AbortStillIsAnAbort) {
 TEST_F(Sandbox, TheRowIsReadBack) {
     // Goal: the filter is reported by the kernel, not by us.
     EXPECT_EQ(exit_code_of_child([] {
-                  const auto row = enter_sandbox();
+                  const auto row = enter_sandbox(armed_calls());
                   if (!row || !row->holds) return 1;
                   return row->found.view() == "Seccomp: 2" ? 0 : 2;
               }),
@@ -167,7 +167,7 @@ TEST(SandboxTable, NamesTheseTwelveCalls) {
         "io_uring_enter",  "getrandom",      "clock_gettime", "shutdown", "write",  "pread64",
         "restart_syscall", "rt_sigprocmask", "getpid",        "gettid",   "tgkill", "exit_group"};
     std::vector<std::string_view> found;
-    for (const AllowedCall& allowed : allowed_calls()) found.push_back(allowed.name);
+    for (const AllowedCall& allowed : armed_calls()) found.push_back(allowed.name);
     EXPECT_EQ(found, listed);
     EXPECT_LE(found.size(), kCallsMax);
 }
@@ -175,7 +175,7 @@ TEST(SandboxTable, NamesTheseTwelveCalls) {
 TEST(SandboxTable, EveryCallHasAReasonAndStandsOnce) {
     // Goal: the table stays short and explained.
     std::set<int> seen;
-    for (const AllowedCall& allowed : allowed_calls()) {
+    for (const AllowedCall& allowed : armed_calls()) {
         EXPECT_TRUE(seen.insert(allowed.number).second) << allowed.name;
         EXPECT_FALSE(allowed.reason.empty()) << allowed.name;
         for (const Forbidden& never : forbidden_calls()) {

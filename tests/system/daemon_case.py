@@ -45,23 +45,27 @@ class DaemonProcesses(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix=prefix)
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
+        self.folder.chmod(0o711)  # The user of control must get to its own folders in it.
         self.programs = self.find_programs()
 
-    def start_supervisor(self, inside=()):
+    def start_supervisor(self, *options, inside=(), environment=None):
+        """`options`: those of the supervisor itself, in front of control's."""
         self.supervisor = self._run(
-            self.programs / "holdfastd", "--socket", self.folder / "control", "--state-dir",
-            self.folder / "state", "--link-dir", self.folder / "links", inside=inside).pid
+            self.programs / "holdfastd", *options, "--socket", self.folder / "control",
+            "--state-dir", self.folder / "state", "--link-dir", self.folder / "links",
+            inside=inside, environment=environment).pid
         targets.wait_until(lambda: self.holdfast("list").returncode == 0, "holdfastd")
 
     def find_programs(self):
         return client.program().parent
 
-    def _run(self, *command, inside=()):
+    def _run(self, *command, inside=(), environment=None):
         """`inside`: words in front of the command, such as those that enter a namespace."""
         log = self.folder / f"{command[0].name}.log"
         with log.open("wb") as out:
             process = subprocess.Popen([str(word) for word in (*inside, *command)], stdout=out,
-                                       stderr=subprocess.STDOUT)
+                                       stderr=subprocess.STDOUT,
+                                       env={**os.environ, **(environment or {})})
         self.addCleanup(self._end, process)
         return process
 

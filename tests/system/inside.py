@@ -16,8 +16,9 @@ ALL_ONES = (1 << 64) - 1
 SYSCALL_AND_TRAP = 0xCC050F
 JUMP_TO_ITSELF = 0xFEEB
 
-CALLS = {"mmap": 9, "socket": 41, "clone": 56, "execve": 59, "ptrace": 101, "mount": 165,
-         "openat": 257, "unshare": 272, "bpf": 321, "io_uring_setup": 425}
+CALLS = {"mmap": 9, "socket": 41, "clone": 56, "fork": 57, "execve": 59, "kill": 62, "rename": 82,
+         "ptrace": 101, "setuid": 105, "capset": 126, "mount": 165, "openat": 257, "unshare": 272,
+         "bpf": 321, "io_uring_setup": 425}
 
 
 class Held:

@@ -35,6 +35,7 @@ class Daemon:
 
     def __enter__(self):
         self.folder = pathlib.Path(self.ends.enter_context(tempfile.TemporaryDirectory()))
+        self.folder.chmod(0o711)  # The user of control must get to its own folders in it.
         with self.ends.pop_all() as ends:
             self.start(ends, "holdfast-target", "--iqn", IQN, "--lun", "id=0,size=8M", "--listen",
                        f"127.0.0.1:{TARGET_PORT}", *self.fault)

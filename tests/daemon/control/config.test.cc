@@ -52,7 +52,8 @@ TEST(Config, EveryKeyIsTaken) {
     const auto config = parse_config(
         "[daemon]\nsocket = \"/run/x.sock\"\nlog_level = \"debug\"\n"
         "state_directory = \"/var/x\"\ninitiator_name_file = \"/etc/x\"\n"
-        "trace_directory = \"/var/t\"\ntraces_kept = 3\n"
+        "trace_directory = \"/var/t\"\ntraces_kept = 3\nuser = \"hf\"\n"
+        "machine_watchdog = \"90s\"\n"
         "[profile.data]\ndepth = 7\n[profile.data.timers]\ncommand = \"9s\"\n"
         "[attachment.a]\ntarget = \"iqn.2026-11.org.example:disk\"\nlun = 3\n"
         "portals = [\"192.0.2.1\", \"[2001:db8::1]:3261\"]\nuser = \"u\"\n"
@@ -74,6 +75,8 @@ TEST(Config, EveryKeyIsTaken) {
     EXPECT_EQ(config->log_level, LogLevel::Debug);
     EXPECT_EQ(config->trace_directory, "/var/t");
     EXPECT_EQ(config->traces_kept, 3U);
+    EXPECT_EQ(config->user, "hf");
+    EXPECT_EQ(config->machine_watchdog, Duration::from_s(90));
     ASSERT_EQ(config->attachments.size(), 1U);
     const AttachSettings& a = config->attachments[0];
     EXPECT_EQ(a.name, "a");

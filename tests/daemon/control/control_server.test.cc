@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <vector>
 
 #include "daemon/control/log_drain.h"
 #include "initiator/recorder.h"
@@ -112,6 +114,50 @@ TEST(ControlServer, AClientThatDoesNotReadDelaysNobody) {
     EXPECT_LT(sent, 20'000U) << "control took everything";
     EXPECT_TRUE(world.ask("version"));
     EXPECT_TRUE(world.finish(stuck));
+}
+
+// Goal: what a client has not read holds its next requests up: no answer is made for somebody who
+// does not take the one before. Method: long answers fill its socket; a fact changes; then it
+// reads.
+TEST(ControlServer, AnswersAreMadeWhenThoseBeforeAreTaken) {
+    PlayedSupervisor world{kConfigured};
+    world.start();
+    const auto attach = world.hear_attach();
+    ASSERT_TRUE(attach);
+    const PlayedIo io = world.make_io(attach->header.request_id);
+    StatusFacts facts = ready_facts(attach->spec);
+    while (facts.protections.try_push({.name = {}, .wanted = {}, .found = {}, .advice = {}}))
+        facts.protections[facts.protections.size() - 1].advice.assign_cut(std::string(200, 'x'));
+    io.publish(facts);
+    io.say({.header = {.kind = MessageKind::Ready}});
+    ASSERT_TRUE(becomes(world, "disk0", "ready"));
+    constexpr std::uint32_t kRequests = RequestRate::kAtOnce - 5;
+    const UniqueFd client = world.begin("status");
+    std::string more;
+    for (std::uint32_t i = 1; i < kRequests; ++i)
+        more += frame_of(body_of(Request{.verb = "status", .arguments = Json::object()}));
+    ASSERT_EQ(::send(client.get(), more.data(), more.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(more.size()));
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(world.ask("version"));  // It has had its turns.
+    facts.locked_bytes = 4711;
+    io.publish(facts);
+    FrameReader frames{kAnswerBytesMax};
+    std::array<char, 65536> room{};
+    std::uint32_t answers = 0;
+    std::uint32_t late = 0;
+    while (answers < kRequests && is_readable(client.get(), 5000)) {
+        const ssize_t got = ::recv(client.get(), room.data(), room.size(), 0);
+        if (got <= 0) break;
+        frames.append({room.data(), static_cast<std::size_t>(got)});
+        while (const auto body = frames.try_take()) {
+            ++answers;
+            const auto answer = parse_answer(*body);
+            ASSERT_TRUE(answer);
+            if ((*answer)["attachments"][0]["memory"]["locked_bytes"] == 4711) ++late;
+        }
+    }
+    EXPECT_EQ(answers, kRequests);
+    EXPECT_GT(late, 0U) << "all of them were made while nobody read";
 }
 
 // Goal: who asks more than his rate is answered in full, in order, and paced.
@@ -309,6 +355,7 @@ TEST(ControlServer, ConfiguredAttachmentIsKeptUp) {
     world.say_exited(io.id, -9);
     const auto third = world.hear_attach();
     ASSERT_TRUE(third);
+    EXPECT_EQ(world.devices_ready(), std::vector{io.id}) << "its queue was not to be set up";
     EXPECT_EQ(third->spec.exported.ublk_id_wish, 3);
     EXPECT_EQ(third->spec.session.isid, first->spec.session.isid);
 }
@@ -374,6 +421,31 @@ TEST(ControlServer, StrangersMayOnlyLook) {
             << verb;
     }
     EXPECT_EQ(state_of(world, "d1"), "absent");
+}
+
+// Goal: one user gets so many connections and no more, however many he asks for; root is served
+// beside them.
+TEST(ControlServer, AUserGetsHisPlacesAndNoMore) {
+    if (::geteuid() != 0) GTEST_SKIP() << "becoming somebody else needs root";
+    PlayedSupervisor world;
+    world.start();
+    std::filesystem::permissions(std::filesystem::path{world.config().socket}.parent_path(),
+                                 std::filesystem::perms::all);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        constexpr uid_t kNobody = 65534;
+        if (::setresuid(kNobody, kNobody, kNobody) != 0) ::_exit(99);
+        std::vector<UniqueFd> all;
+        for (std::size_t i = 0; i < kClientsOfOneUserMax + 8; ++i) all.push_back(world.knock());
+        const auto answered = std::ranges::count_if(
+            all, [&](const UniqueFd& one) { return world.finish(one).has_value(); });
+        ::_exit(static_cast<int>(answered));
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_TRUE(world.ask("version"));
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(kClientsOfOneUserMax));
 }
 
 // Goal: two control processes never share a socket, and bad paths are told apart.

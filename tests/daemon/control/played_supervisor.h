@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "daemon/control/control_server.h"
 #include "daemon/shared/shared_area.h"
@@ -96,10 +97,16 @@ public:
     /// The next Attach, judged like the real supervisor does.
     [[nodiscard]] std::optional<AttachMessage> hear_attach(int ms = 5000) {
         std::array<std::byte, kMessageBytesMax> room{};
-        if (!is_readable(socket_.get(), ms)) return {};
-        const auto received = receive_message(socket_.get(), room);
-        if (!received || received->bytes == 0) return {};
-        const auto parts = attach_bytes_from(std::span{room}.first(received->bytes));
+        std::span<const std::byte> bytes;
+        do {
+            if (!is_readable(socket_.get(), ms)) return {};
+            const auto received = receive_message(socket_.get(), room);
+            if (!received || received->bytes == 0) return {};
+            bytes = std::span{room}.first(received->bytes);
+            if (kind_of(bytes) == MessageKind::DeviceReady)
+                devices_ready_.push_back(control_message_from(bytes)->header.attachment);
+        } while (kind_of(bytes) == MessageKind::DeviceReady);
+        const auto parts = attach_bytes_from(bytes);
         if (!parts) return {};
         const auto spec = attach_spec_from(parts->spec);
         if (!spec) return {};
@@ -108,6 +115,9 @@ public:
         message.spec = *spec;
         return message;
     }
+
+    /// Whose devices were to be set up, of what came before the last Attach.
+    [[nodiscard]] const std::vector<AttachmentId>& devices_ready() const { return devices_ready_; }
 
     /// Makes an I/O process and announces it.
     [[nodiscard]] PlayedIo make_io(std::uint32_t request_id) {
@@ -136,16 +146,20 @@ public:
     /// A client that has sent its request.
     [[nodiscard]] UniqueFd begin(const std::string& verb, Json arguments = Json::object()) const {
         UniqueFd client{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        std::strncpy(address.sun_path, config_.socket.c_str(), sizeof(address.sun_path) - 1);
-        EXPECT_EQ(
-            ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
-            0);
+        EXPECT_EQ(connect_to_server(client), 0);
         const std::string frame =
             frame_of(body_of(Request{.verb = verb, .arguments = std::move(arguments)}));
         EXPECT_EQ(::send(client.get(), frame.data(), frame.size(), MSG_NOSIGNAL),
                   static_cast<ssize_t>(frame.size()));
+        return client;
+    }
+    /// The same, of one that may be sent away at any time.
+    [[nodiscard]] UniqueFd knock() const {
+        UniqueFd client{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        static_cast<void>(connect_to_server(client));
+        const std::string frame =
+            frame_of(body_of(Request{.verb = "version", .arguments = Json::object()}));
+        static_cast<void>(::send(client.get(), frame.data(), frame.size(), MSG_NOSIGNAL));
         return client;
     }
     [[nodiscard]] OrFailure<Json> finish(const UniqueFd& client, int ms = 10'000) const {
@@ -165,6 +179,14 @@ public:
     }
 
 private:
+    [[nodiscard]] int connect_to_server(const UniqueFd& client) const {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        std::strncpy(address.sun_path, config_.socket.c_str(), sizeof(address.sun_path) - 1);
+        return ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address),
+                         sizeof(address));
+    }
+
     TempDirectory directory_;
     Config config_;
     UniqueFd socket_;
@@ -172,6 +194,7 @@ private:
     std::unique_ptr<ControlServer> server_;
     std::thread thread_;
     bool ran_ = false;
+    std::vector<AttachmentId> devices_ready_;
     std::uint32_t last_id_ = 0;
 };
 

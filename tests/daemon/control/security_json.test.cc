@@ -7,7 +7,8 @@ namespace holdfast::daemon {
 namespace {
 
 constexpr std::string_view kStatus =
-    "Name:\tholdfast-io\nUid:\t0\t0\t0\t0\nVmLck:\t   12600 kB\nThreads:\t1\n"
+    "Name:\tholdfast-io\nUid:\t0\t0\t0\t0\n"
+    "Gid:\t7\t7\t7\t7\nGroups:\t4 24 \nVmLck:\t   12600 kB\nThreads:\t1\n"
     "CapInh:\t0000000000000000\nCapPrm:\t0000000000200000\nCapBnd:\t0000000000000000\n"
     "NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
 // A name with a bracket and blanks, flags 0x180040, priority 50, policy 1.
@@ -19,6 +20,8 @@ constexpr std::string_view kStat =
 TEST(SecurityJson, LayersAreRead) {
     const Json json = layers_json(kStatus, kStat);
     EXPECT_EQ(json["uid"], 0);
+    EXPECT_EQ(json["gid"], 7);
+    EXPECT_EQ(json["groups"], Json::array({4, 24}));
     EXPECT_EQ(json["locked_kib"], 12600);
     EXPECT_EQ(json["no_new_privs"], true);
     EXPECT_EQ(json["seccomp"], "filter");
