@@ -1,6 +1,7 @@
 #include "daemon/client/bench.h"
 
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -41,6 +42,21 @@ CpuTime cpu_time_now() {
     return {.user = duration_of(usage.ru_utime), .system = duration_of(usage.ru_stime)};
 }
 
+/// The thread has another name while this lives.
+class ThreadName {
+public:
+    explicit ThreadName(const char* name) {
+        ::prctl(PR_GET_NAME, before_.data());
+        ::prctl(PR_SET_NAME, name);
+    }
+    ThreadName(const ThreadName&) = delete;
+    ThreadName& operator=(const ThreadName&) = delete;
+    ~ThreadName() { ::prctl(PR_SET_NAME, before_.data()); }
+
+private:
+    std::array<char, 16> before_{};
+};
+
 bool is_random(Workload workload) {
     return workload != Workload::Read && workload != Workload::Write;
 }
@@ -59,10 +75,18 @@ public:
 
     [[nodiscard]] OrFailure<BenchResult> go() {
         fill_buffers();
+        if (plan_.warm_up > 0) {
+            if (const auto ran = loop(Instant::never(), plan_.warm_up); !ran)
+                return std::unexpected{ran.error()};
+            result_ = {};
+        }
         const CpuTime cpu_before = cpu_time_now();
         const Instant started = monotonic_now();
-        const auto ran = loop(started + plan_.time);
-        if (!ran) return std::unexpected{ran.error()};
+        {
+            const ThreadName name{kMeasuringName};
+            if (const auto ran = loop(started + plan_.time, plan_.requests_max); !ran)
+                return std::unexpected{ran.error()};
+        }
         const CpuTime cpu_after = cpu_time_now();
         result_.elapsed = monotonic_now() - started;
         result_.cpu_user = cpu_after.user - cpu_before.user;
@@ -78,9 +102,11 @@ private:
         }
     }
 
-    [[nodiscard]] OrFailure<void> loop(Instant deadline) {
+    /// Until `deadline` or until `requests_max` were sent, 0: no limit; and until all are answered.
+    [[nodiscard]] OrFailure<void> loop(Instant deadline, std::uint64_t requests_max) {
         Progress progress{"measuring", 0};
         Instant now = monotonic_now();
+        submitted_ = 0;
         for (std::uint16_t tag = 0; tag < plan_.depth; ++tag) {
             if (const auto sent = submit(tag, now); !sent) return sent;
         }
@@ -90,15 +116,12 @@ private:
             progress.at(result_.bytes);
             while (const auto completion = port_.poll_completion()) {
                 if (const auto taken = take(*completion, now); !taken) return taken;
-                if (now >= deadline || is_enough()) continue;
+                const bool is_enough = requests_max != 0 && submitted_ >= requests_max;
+                if (now >= deadline || is_enough) continue;
                 if (const auto sent = submit(completion->tag, now); !sent) return sent;
             }
         }
         return {};
-    }
-
-    [[nodiscard]] bool is_enough() const {
-        return plan_.requests_max != 0 && submitted_ >= plan_.requests_max;
     }
 
     [[nodiscard]] std::uint64_t next_offset() {

@@ -1,5 +1,8 @@
 /// `holdfast bench`: keeps `depth` requests in flight for some seconds and reports throughput,
 /// latency percentiles and the CPU time that this process spent per request.
+///
+/// While it measures, and not while it sets up or warms up, its thread is called kMeasuringName, so
+/// that tracers and fault injection can be aimed at the steady state alone.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +21,16 @@ enum class Workload : std::uint8_t { Read, Write, RandRead, RandWrite, RandRw };
 [[nodiscard]] std::optional<Workload> workload_from(std::string_view text) noexcept;
 [[nodiscard]] std::string_view to_text(Workload workload) noexcept;
 
+/// At most 15 characters: TASK_COMM_LEN.
+inline constexpr const char* kMeasuringName = "holdfast-load";
+
 struct BenchPlan {
     Workload workload = Workload::RandRead;
     std::uint32_t block_bytes = 4096;  ///< Of one request; a multiple of the unit's block.
     std::uint16_t depth = 32;          ///< At most the port's.
     Duration time = Duration::from_s(10);
     std::uint64_t requests_max = 0;  ///< Ends earlier after so many; 0: no limit.
+    std::uint64_t warm_up = 0;       ///< Requests that go first and are not counted.
     WantedRange range{};
     std::uint64_t seed = 1;
 };

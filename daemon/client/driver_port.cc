@@ -15,7 +15,7 @@ constexpr Duration kPortTurn = Duration::from_ms(100);
 constexpr std::size_t kNoticesMax = 32;
 constexpr std::uint64_t kRequestStepBytes = 4096;  // What ports promise: UnitPort.
 
-Failure failure_of_open(Errno error) {
+Failure failure_of_open(Errno error, bool demands_zero_copy) {
     if (error == Errno{ENOSYS} || error == Errno{EPERM})
         return {.code = ExitCode::NotPermitted,
                 .sentence =
@@ -26,6 +26,11 @@ Failure failure_of_open(Errno error) {
                 .sentence =
                     "the planned memory cannot be had; lower --depth or --request-size, or "
                     "raise ulimit -l"};
+    // What a driver says that can only copy, or whose device does not let it.
+    if (demands_zero_copy && (error == Errno{EOPNOTSUPP} || error == Errno{EINVAL}))
+        return {.code = ExitCode::NotPermitted,
+                .sentence =
+                    "the interface's driver has no AF_XDP zero copy here; leave --zero-copy out"};
     return {
         .code = ExitCode::Failed,
         .sentence = fmt::format("cannot set up ring and sockets: {}; lower --depth", error.text())};
@@ -44,7 +49,8 @@ OrFailure<std::unique_ptr<DriverPort>> DriverPort::open(const DriverConfig& conf
                                                         Duration timeout) {
     std::unique_ptr<DriverPort> port{new DriverPort{config.limits}};
     if (const auto opened = port->driver_.open(config); !opened)
-        return std::unexpected{failure_of_open(opened.error())};
+        return std::unexpected{
+            failure_of_open(opened.error(), config.reserved && config.reserved->demands_zero_copy)};
     port->is_open_ = true;
     port->driver_.start();
     if (const auto in = port->log_in(config.session.portals.size(), timeout); !in)

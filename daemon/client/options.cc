@@ -57,6 +57,8 @@ void add_session(CLI::App& verb, SessionOptions& session) {
     add_credentials(verb, session);
     add_tuning(verb, session);
     add_set(verb, session);
+    verb.add_flag("--zero-copy", session.zero_copy,
+                  "With path=xdp: refuse when the driver would copy");
     verb.add_option("--initiator-name", session.initiator_name, "Name to log in with");
     verb.add_option("--timeout", session.timeout_s, "Seconds for logging in")
         ->check(CLI::Range(1, 3600));
@@ -172,6 +174,7 @@ void add_unit_verbs(CLI::App& app, Options& options) {
     bench.add_option("--seconds", options.bench.seconds, "How long")
         ->check(CLI::Range(0.1, 86400.0));
     bench.add_option("--requests", options.bench.requests, "End after so many");
+    bench.add_option("--warm-up", options.bench.warm_up, "Requests before the measurement");
     bench.add_option("--seed", options.seed, "Of the random addresses");
     bench.add_option("--record", options.bench.records, "Headers to record, as the daemon does")
         ->check(CLI::Range(0U, initiator::RecorderShape::kRecordsMax));

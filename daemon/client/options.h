@@ -47,6 +47,7 @@ struct SessionOptions {
     std::string request_size;  ///< Empty: the profile's default.
     std::uint32_t timeout_s = 15;
     std::uint32_t patience_s = 30;
+    bool zero_copy = false;        ///< With path = "xdp": a refusal instead of copy mode.
     std::vector<std::string> set;  ///< "timers.login=5s": any key of the configuration that fits.
 };
 
@@ -79,6 +80,7 @@ struct BenchOptions {
     std::string block_size = "4KiB";
     double seconds = 10;
     std::uint64_t requests = 0;
+    std::uint64_t warm_up = 0;  ///< Requests before the measurement.
     std::uint32_t records = 0;  ///< Headers that a flight recorder keeps; 0: there is none.
 };
 

@@ -53,10 +53,16 @@ OrFailure<Classifier> reserve(DriverConfig& config) {
 
 }  // namespace
 
-OrFailure<std::optional<Classifier>> choose_path(NetworkPath wish, DriverConfig& config) {
+OrFailure<std::optional<Classifier>> choose_path(NetworkPath wish, bool demands_zero_copy,
+                                                 DriverConfig& config) {
+    if (demands_zero_copy && wish != NetworkPath::Xdp)
+        return fail(ExitCode::Usage, "--zero-copy goes with --set path=xdp");
     if (wish == NetworkPath::Kernel) return std::nullopt;
     auto reserved = reserve(config);
-    if (reserved) return std::optional{std::move(*reserved)};
+    if (reserved) {
+        config.reserved->demands_zero_copy = demands_zero_copy;
+        return std::optional{std::move(*reserved)};
+    }
     if (wish == NetworkPath::Auto) return std::nullopt;
     return std::unexpected{reserved.error()};
 }

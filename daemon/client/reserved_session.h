@@ -12,8 +12,9 @@
 namespace holdfast::daemon {
 
 /// Completes `config` for the path that is wished; with Auto and no way to have the reserved one,
-/// nothing changes. The classifier must live as long as the driver; empty: the kernel's TCP.
+/// nothing changes. With `demands_zero_copy` the driver's sockets refuse to be opened for copying.
+/// The classifier must live as long as the driver; empty: the kernel's TCP.
 [[nodiscard]] OrFailure<std::optional<netpath::classifier::Classifier>> choose_path(
-    NetworkPath wish, DriverConfig& config);
+    NetworkPath wish, bool demands_zero_copy, DriverConfig& config);
 
 }  // namespace holdfast::daemon

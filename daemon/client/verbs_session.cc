@@ -71,7 +71,7 @@ OrFailure<Output> run_unit_verb(const Options& options) {
                                          .records = options.bench.records & ~1U};
     std::vector<initiator::RecordCell> cells(shape.cells());
     if (!cells.empty()) config.flight = {.cells = cells, .shape = shape};
-    const auto classifier = choose_path(settings->tuning.path, config);
+    const auto classifier = choose_path(settings->tuning.path, options.session.zero_copy, config);
     if (!classifier) return std::unexpected{classifier.error()};
     auto port = DriverPort::open(config, Duration::from_s(options.session.timeout_s));
     if (!port) return std::unexpected{port.error()};

@@ -85,6 +85,7 @@ OrFailure<Output> run_bench(UnitPort& port, const Options& options, const Wanted
                          .depth = port.depth(),
                          .time = Duration::from_ms(std::llround(options.bench.seconds * 1000)),
                          .requests_max = options.bench.requests,
+                         .warm_up = options.bench.warm_up,
                          .range = range,
                          .seed = options.seed};
     const auto result = bench(port, plan);

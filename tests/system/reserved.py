@@ -81,6 +81,17 @@ class Reserved(unittest.TestCase):
             output, _ = bench.communicate(timeout=client.LIMIT_S)
             self.assertEqual(bench.returncode, 0, output)
 
+    # Goal: zero copy that is asked for and cannot be had is refused, and says so.
+    def test_copy_mode_is_refused_where_zero_copy_is_demanded(self):
+        with link.made() as made, \
+                link.target_on(made, self.programs / "holdfast-target", self.log, "--lun",
+                               "size=16M") as url:
+            refused = self.holdfast(made, "verify", url, "--set", "path=xdp", "--zero-copy")
+            self.assertEqual(refused.returncode, 9, refused.stdout)
+            self.assertIn("no AF_XDP zero copy", refused.stdout)
+            without = self.holdfast(made, "verify", url, "--zero-copy")
+            self.assertEqual(without.returncode, 2, without.stdout)
+
     # Goal: an address of this host has no way over AF_XDP: "xdp" says so, "auto" takes the kernel.
     def test_auto_takes_the_kernel_where_it_must(self):
         with link.made() as made:

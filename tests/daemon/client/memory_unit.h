@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -40,6 +41,7 @@ public:
         return buffers_.at(tag);
     }
     [[nodiscard]] initiator::Submitted submit(const initiator::Request& request) override {
+        if (on_submit) on_submit();
         if (stops_after && requests++ >= *stops_after) return initiator::Submitted::Stopped;
         if (is_in_flight_.at(request.tag)) return initiator::Submitted::Full;
         if (request.lba.raw() + request.blocks.raw() > facts_.blocks)
@@ -72,6 +74,7 @@ public:
 
     std::optional<std::uint64_t> fails_at;     ///< LBA that cannot be read or written.
     std::optional<std::uint64_t> stops_after;  ///< Requests.
+    std::function<void()> on_submit;           ///< Called for each request.
     bool loses_session = false;
     bool drops_writes = false;  ///< Acknowledges them all the same.
     std::uint64_t requests = 0;

@@ -2,9 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
+#include <map>
 #include <numeric>
+#include <string>
 
 #include "base/unique_fd.h"
 #include "daemon/client/bench.h"
@@ -17,6 +21,12 @@ namespace holdfast::daemon {
 namespace {
 
 using testing::HasSubstr;
+
+std::string thread_name() {
+    std::array<char, 16> name{};
+    ::prctl(PR_GET_NAME, name.data());
+    return name.data();
+}
 
 /// A file in memory with a position of its own.
 class MemoryFile {
@@ -195,6 +205,25 @@ TEST(Bench, EndsWhenTheTimeIsOver) {
     const auto result = bench(unit, {.depth = 2, .time = Duration::from_ms(20)});
     ASSERT_TRUE(result);
     EXPECT_GE(result->elapsed, Duration::from_ms(20));
+}
+
+// Goal: requests of the warm-up are sent first and counted nowhere; only the others go out under
+// the measuring name, and afterwards the thread has its own again.
+TEST(Bench, WarmUpIsNotCounted) {
+    MemoryUnit unit;
+    const std::string before = thread_name();
+    std::map<std::string, int> names;
+    unit.on_submit = [&] { ++names[thread_name()]; };
+    const BenchPlan plan{
+        .depth = 4, .time = Duration::from_s(60), .requests_max = 100, .warm_up = 50};
+    const auto result = bench(unit, plan);
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->reads + result->writes, 100U);
+    EXPECT_EQ(result->bytes, 100U * 4096);
+    EXPECT_EQ(result->latency.total(), 100U);
+    EXPECT_THAT(names, testing::UnorderedElementsAre(testing::Pair(before, 50),
+                                                     testing::Pair(kMeasuringName, 100)));
+    EXPECT_EQ(thread_name(), before);
 }
 
 // Goal: a plan that no unit can serve is refused before anything is sent.
