@@ -31,15 +31,22 @@ def parser():
     run = verbs.add_parser("run", help="run a scenario")
     run.add_argument("scenario", choices=sorted(scenarios.ALL))
     for each in (build, run, shell):
-        each.add_argument("--kernel", choices=sorted(kernels.ALL), default=kernels.DEFAULT,
-                          help="of the guest; 7: the newest 7.x of trixie-backports")
+        default = None if each is run else kernels.DEFAULT
+        each.add_argument("--kernel", choices=sorted(kernels.ALL), default=default,
+                          help="of the guest; 7: the newest 7.x of trixie-backports; fault: the "
+                          "same series, built here so that allocations can be made to fail")
     for each in (run, shell):
-        each.add_argument("--initiator", choices=sorted(initiators.ALL), default="holdfast")
+        default = None if each is run else "holdfast"
+        each.add_argument("--initiator", choices=sorted(initiators.ALL), default=default)
+        each.add_argument("--nic", choices=sorted(guest.NICS),
+                          help="of the guest; virtio-dma: AF_XDP without copying")
         each.add_argument("--target", choices=("tgt", "ram"), help="default: ram when it is built")
         each.add_argument("--holdfast-bin", metavar="DIR", help="default: the newest build")
     run.add_argument("--tuned", action="store_true", help="vm.min_free_kbytes=16384 in the guest")
     run.add_argument("--runs", type=_positive, default=1, metavar="N")
     run.add_argument("--seconds", type=_positive, metavar="S", help="length of the load")
+    run.add_argument("--requests", type=_positive, metavar="N",
+                     help="of a scenario that counts them")
     run.add_argument("--seed", type=_positive, default=1, help="of the first run; others count up")
     run.add_argument("--sabotage", action="store_true", help="the run must end in a mismatch")
     run.add_argument("--kill-every", type=_duration_ms, metavar="TIME",
@@ -141,8 +148,9 @@ def _run_once(scenario, options, progress, the_image):
 
 def run_scenario(arguments):
     scenario = scenarios.ALL[arguments.scenario]
+    kernel = arguments.kernel or scenario.kernels[0]
     options = runner.Options(
-        initiator=arguments.initiator,
+        initiator=arguments.initiator or scenario.initiators[0],
         target=arguments.target,
         tuned=arguments.tuned,
         seconds=arguments.seconds,
@@ -152,11 +160,13 @@ def run_scenario(arguments):
         sabotage=arguments.sabotage,
         attach_words=arguments.attach_words,
         kill_every=arguments.kill_every,
+        nic=arguments.nic,
+        requests=arguments.requests,
     )
-    runner.check(scenario, options)
+    runner.check(scenario, options, kernel)
     if arguments.json and not Path(arguments.json).resolve().parent.is_dir():
         raise runner.Refused(f"the folder of {arguments.json} does not exist")
-    the_image = _ready(Progress(scenario.name), arguments.kernel)
+    the_image = _ready(Progress(scenario.name), kernel)
     results = []
     for number in range(arguments.runs):
         progress = Progress(f"{scenario.name}/{options.initiator} {number + 1}/{arguments.runs}")

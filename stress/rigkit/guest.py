@@ -28,6 +28,14 @@ APPEND = (
 )
 
 
+# The guest's network card, by name. With the DMA API ("iommu_platform"; legacy devices cannot have
+# it) the card reads and writes the frames of an AF_XDP socket itself, where the driver can.
+NICS = {
+    "virtio": "virtio-net-pci,netdev=n,romfile=",
+    "virtio-dma": "virtio-net-pci,netdev=n,romfile=,iommu_platform=on,disable-legacy=on",
+}
+DEFAULT_NIC = "virtio"
+
 # How long the kernel may talk about one key: a list of tasks takes a while on a serial line.
 ANSWER_S = 1.5
 
@@ -46,13 +54,16 @@ def _command(stream, name, **arguments):
 class Guest:
     """One boot. Feed it time with `poll()`, which yields the lines of the port."""
 
-    def __init__(self, image, net, folder, payload, disk=None, memory_mib=MEMORY_MIB):
+    def __init__(
+        self, image, net, folder, payload, disk=None, memory_mib=MEMORY_MIB, nic=DEFAULT_NIC
+    ):
         self.image = image
         self.net = net
         self.folder = folder
         self.payload = payload
         self.disk = disk
         self.memory_mib = memory_mib
+        self.nic = nic
         self.console = bytearray()
         self.process = None
         self._port_text = b""
@@ -79,7 +90,7 @@ class Guest:
         for drive in drives:
             words += ["-drive", f"{drive},format=raw,if=virtio,cache=unsafe,discard=unmap"]
         words += ["-netdev", f"tap,id=n,ifname={network.TAP},script=no,downscript=no,vhost=off"]
-        words += ["-device", "virtio-net-pci,netdev=n,romfile="]
+        words += ["-device", NICS[self.nic]]
         words += ["-device", "virtio-serial-pci"]
         words += ["-chardev", f"{port},id=port"]
         words += ["-device", f"virtserialport,chardev=port,name={PORT_NAME}"]

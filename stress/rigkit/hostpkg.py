@@ -96,6 +96,28 @@ def add_suite(suite):
         _apt("update")
 
 
+def download(package, folder):
+    """Fetches one package file into `folder` and returns its path."""
+    subprocess.run(
+        ["apt-get", "-q", "download", package], cwd=folder, check=True, capture_output=True
+    )
+    return max(folder.glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
+
+
+def ensure_packages(packages, progress):
+    """Installs those of `packages` that are not there."""
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *packages]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    have = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
+    missing = [package for package in packages if package not in have]
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise HostError(f"run as root, or install first: {' '.join(missing)}")
+    progress.say(f"installing {' '.join(missing)}")
+    _apt("install", "-y", "--no-install-recommends", *missing)
+
+
 def ensure_lists():
     """Fetches the package lists when the machine has none."""
     if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):

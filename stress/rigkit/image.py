@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import aptsource, cpio, hostpkg, kernels, paths
+from . import aptsource, built_kernel, cpio, hostpkg, kernels, paths
 
 BUSYBOX = "busybox-static"
 
@@ -113,19 +113,13 @@ def _versions(kernel):
     return found
 
 
-def _recipe_parts():
+def _recipe_parts(kernel):
     here = Path(__file__)
     files = [here, here.with_name("kernels.py")]
     files += [paths.GUEST_FILES / "init", paths.GUEST_FILES / "initrd-init"]
+    if kernel.is_built:
+        files += [here.with_name("built_kernel.py"), built_kernel.CONFIG]
     return [path.read_bytes() for path in files]
-
-
-def _download(package, folder):
-    """Fetches one package file into `folder` and returns its path."""
-    subprocess.run(
-        ["apt-get", "-q", "download", package], cwd=folder, check=True, capture_output=True
-    )
-    return max(folder.glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
 
 
 def _mirror_file(folder):
@@ -154,11 +148,13 @@ def _make_root(folder, progress):
 
 
 def _install_kernel(kernel, root, folder, progress):
-    """Puts the modules into `root`; returns (module folder, path of the kernel)."""
+    """Puts the modules into `root`; returns (module folder or None, path of the kernel)."""
+    if kernel.is_built:
+        return None, built_kernel.ensure(kernel.packages[0], progress)
     unpacked = folder / "kernel"
     for package in kernel.packages:
         progress.say(f"fetching {package}")
-        subprocess.run(["dpkg", "-x", _download(package, folder), unpacked], check=True)
+        subprocess.run(["dpkg", "-x", hostpkg.download(package, folder), unpacked], check=True)
     modules = next(unpacked.glob(f"**/{kernel.modules}"))
     # A copy, never an unpack over the root: the package's /lib would replace the link to usr/lib.
     target = root / "usr" / kernel.modules
@@ -169,7 +165,7 @@ def _install_kernel(kernel, root, folder, progress):
 
 def _make_initrd(modules, folder):
     unpacked = folder / "busybox"
-    subprocess.run(["dpkg", "-x", _download(BUSYBOX, folder), unpacked], check=True)
+    subprocess.run(["dpkg", "-x", hostpkg.download(BUSYBOX, folder), unpacked], check=True)
     busybox = next(path for path in unpacked.glob("**/bin/busybox"))
     entries = [
         cpio.Entry(name, cpio.FOLDER, 0o755)
@@ -179,7 +175,7 @@ def _make_initrd(modules, folder):
     entries.append(cpio.Entry("bin/busybox", mode=0o755, data=busybox.read_bytes()))
     init = (paths.GUEST_FILES / "initrd-init").read_bytes()
     entries.append(cpio.Entry("init", mode=0o755, data=init))
-    for order, name in enumerate(INITRD_MODULES):
+    for order, name in enumerate(INITRD_MODULES if modules is not None else ()):
         module = next(modules.glob(f"**/{name}.ko*"))
         data = module.read_bytes()
         if module.suffix == ".xz":
@@ -213,7 +209,8 @@ def _finish_root(root):
 
 def _build(target, kernel, versions, progress):
     paths.CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=paths.CACHE, prefix="making-") as scratch:
+    # Through a link mmdebstrap does not find its own mounts again, and leaves them.
+    with tempfile.TemporaryDirectory(dir=paths.CACHE.resolve(), prefix="making-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o755)
         root = _make_root(folder, progress)
@@ -236,7 +233,7 @@ def ensure(progress, kernel_name=kernels.DEFAULT):
     hostpkg.ensure_lists()
     kernel = kernels.ALL[kernel_name](_output)
     versions = _versions(kernel)
-    target = paths.CACHE / f"image-{image_key(_recipe_parts(), versions)}"
+    target = paths.CACHE / f"image-{image_key(_recipe_parts(kernel), versions)}"
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     with open(paths.CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

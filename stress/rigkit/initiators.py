@@ -80,4 +80,11 @@ report_locked after
 """,
 )
 
-ALL = {each.name: each for each in (HOLDFAST, OPEN_ISCSI, NBD, LOCAL)}
+CLIENT = Initiator(
+    name="client",
+    about="the verbs of `holdfast` that open a session of their own; no daemon, no disk",
+    programs=("holdfast",),
+    attach="DEV=none",
+)
+
+ALL = {each.name: each for each in (HOLDFAST, OPEN_ISCSI, NBD, LOCAL, CLIENT)}

@@ -2,7 +2,8 @@
 
 `6.12` is what Debian 12 users get from its security suite. `7` is the newest of the 7.x series in
 trixie-backports: ublk there tells a server's death from its silence at once, and virtio_net knows
-AF_XDP zero copy.
+AF_XDP zero copy. `fault` is that series, built from Debian's source with the kernel's own fault
+injection (built_kernel.py).
 """
 
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from . import aptsource, hostpkg
 
 META_6_12 = "linux-image-6.12-cloud-amd64"
+_SOURCE = re.compile(r"^(linux-source-7[\d.]+) ", re.MULTILINE)
 _MODERN = re.compile(r"^linux-binary-(7\.[\w.+~]+-cloud-amd64) ", re.MULTILINE)
 
 
@@ -21,7 +23,8 @@ class Kernel:
 
     version: str
     packages: tuple
-    image: str  # relative to where the packages were unpacked
+    image: str = ""  # relative to where the packages were unpacked
+    is_built: bool = False  # from source, `packages` is then the source; everything is built in
 
     @property
     def modules(self):
@@ -54,6 +57,23 @@ def _modern(output):
     return Kernel(version, packages, f"usr/lib/modules/{version}/vmlinuz")
 
 
+def newest_source(search_text):
+    """The package with the newest 7.x source in the output of `apt-cache search`; else None."""
+
+    def rank(package):
+        return [int(number) for number in re.findall(r"\d+", package)]
+
+    return max(_SOURCE.findall(search_text), key=rank, default=None)
+
+
+def _fault(output):
+    hostpkg.add_suite(aptsource.NEWER_KERNELS)
+    package = newest_source(output("apt-cache", "search", "--names-only", "^linux-source-7"))
+    if package is None:
+        raise hostpkg.HostError(f"the mirror's {aptsource.NEWER_KERNELS} offers no 7.x source")
+    return Kernel(package.removeprefix("linux-source-") + "-fault", (package,), is_built=True)
+
+
 # Name for --kernel -> how to find it, given a function that runs a command for its output.
-ALL: dict[str, Callable] = {"6.12": _stable, "7": _modern}
+ALL: dict[str, Callable] = {"6.12": _stable, "7": _modern, "fault": _fault}
 DEFAULT = "6.12"

@@ -40,6 +40,8 @@ class Options:
     seed: int = 1
     sabotage: bool = False
     attach_words: str = ""
+    nic: str | None = None  # None: the scenario's
+    requests: int | None = None  # the same
     kill_every: int | None = None  # milliseconds
 
 
@@ -88,13 +90,17 @@ def choose_target(scenario, options):
     )
 
 
-def check(scenario, options):
+def check(scenario, options, kernel=None):
     """Raises Refused when the options do not fit the scenario or programs are missing."""
     if options.initiator not in scenario.initiators:
         fit = ", ".join(scenario.initiators)
         raise Refused(f"{scenario.name} runs with {fit}, not with {options.initiator}")
+    if kernel is not None and kernel not in scenario.kernels:
+        raise Refused(f"{scenario.name} needs --kernel {' or '.join(scenario.kernels)}")
     if options.attach_words and options.initiator != "holdfast":
         raise Refused("--attach-words are for Holdfast: drop them, or use --initiator holdfast")
+    if options.requests and "REQUESTS" not in scenario.variables:
+        raise Refused(f"{scenario.name} does not count requests: leave --requests out")
     if options.kill_every and options.initiator != "holdfast":
         raise Refused("--kill-every kills Holdfast's I/O process: use --initiator holdfast")
     if options.sabotage and not scenario.programs:
@@ -196,8 +202,11 @@ class Run:
         payload = job.make_payload(self.folder, self._variables(), self._steps(), programs)
         disk = job.disk_of(self.options.initiator, self.target)
         self.guest = stack.enter_context(
-            guest.Guest(self.image, self.net, self.folder, payload, disk)
+            guest.Guest(self.image, self.net, self.folder, payload, disk, nic=self._nic())
         )
+
+    def _nic(self):
+        return self.options.nic or self.scenario.nic
 
     def seconds_load(self):
         """How long the load runs."""
@@ -212,6 +221,7 @@ class Run:
             "ATTACH_WORDS": self.options.attach_words,
             "SABOTAGE": "--sabotage" if self.options.sabotage else "",
             **self.scenario.variables,
+            **({"REQUESTS": self.options.requests} if self.options.requests else {}),
         }
 
     def _steps(self):

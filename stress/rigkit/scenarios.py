@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import facts as facts_module
+from . import proofs
 
 # The guest has 256 MiB. stress-ng's share is that of design.md section 1; squeeze's is what the
 # guest can turn over within its time even when each page has to come over the wire.
@@ -232,8 +233,10 @@ class Scenario:
     variables: dict = field(default_factory=dict)  # for the script
     actions: tuple = ()
     programs: tuple = ()  # of ours, needed in the guest beside the initiator's
-    initiators: tuple = ("holdfast", "open-iscsi", "nbd")
+    initiators: tuple = ("holdfast", "open-iscsi", "nbd")  # the usual one first
     targets: tuple = ("ram", "tgt")  # iSCSI targets that will do, best first
+    kernels: tuple = ("6.12", "7", "fault")  # that will do, the usual one first
+    nic: str = "virtio"  # of guest.NICS
     cached: bool = False  # whether the LUN has a volatile write cache
     profile: str = "swap"
     seconds: int = 60  # default length of the load
@@ -345,10 +348,28 @@ PAGE_IN = Scenario(
     seconds=15,
 )
 
+XDP_AUDIT = Scenario(
+    name="xdp-audit",
+    proves="a session over AF_XDP with zero copy makes the kernel allocate nothing in its threads",
+    seconds=600,
+    kernels=("7", "fault"),
+    **proofs.AUDIT,
+)
+
+NO_MEMORY = Scenario(
+    name="no-memory",
+    proves="the same session goes on unhindered while every allocation on its way fails",
+    seconds=40,  # over each path
+    overrun_s=300,
+    limit_s=420,
+    **proofs.NO_MEMORY,
+)
+
 ALL = {
     each.name: each
     for each in (
         *(SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD),
         *(TARGET_RESTART, UPGRADE, POWER_CUT, PAGE_IN),
+        *(XDP_AUDIT, NO_MEMORY),
     )
 }

@@ -40,7 +40,12 @@ def interactive(arguments, the_image):
             steps = ("network_up", "common_settings", STEPS)
             payload = job.make_payload(folder, variables, steps, programs)
             machine = guest.Guest(
-                the_image, net, folder, payload, job.disk_of(arguments.initiator, target)
+                the_image,
+                net,
+                folder,
+                payload,
+                job.disk_of(arguments.initiator, target),
+                nic=arguments.nic or guest.DEFAULT_NIC,
             )
             command = machine.command("stdio,mux=on,signal=off", "file,path=/dev/null")
             return subprocess.call(net.inside(*command), cwd=folder)

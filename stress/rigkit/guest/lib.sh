@@ -76,7 +76,8 @@ report_locked() {
 
 common_settings() {
     # A task stuck for this long is a result. Detection only: nothing else changes.
-    echo "$HUNG_TASK_S" >/proc/sys/kernel/hung_task_timeout_secs
+    detection=/proc/sys/kernel/hung_task_timeout_secs
+    [ ! -e $detection ] || echo "$HUNG_TASK_S" >$detection
     [ -z "$MIN_FREE_KBYTES" ] || echo "$MIN_FREE_KBYTES" >/proc/sys/vm/min_free_kbytes
     rig "boot_min_free_kbytes=$(cat /proc/sys/vm/min_free_kbytes)"
 }

@@ -1,0 +1,87 @@
+"""What the kernel's histograms say about allocations: how many, from where, in whose context.
+
+The guest counts its kmem events with histogram triggers, keyed by the flags of the context and by
+the stack, so that a million requests need no trace buffer. Pure: lines in, counts out.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+# linux/trace_events.h: the event was recorded in an interrupt or in a softirq.
+IN_HARDIRQ, IN_SOFTIRQ = 0x08, 0x10
+
+BEGIN = re.compile(r"\{ common_flags:\s*(\d+), common_stacktrace:")
+END = re.compile(r"\}.* hitcount:\s*(\d+)")
+FRAME = re.compile(r"([\w.]+)\+0x")
+DROPPED = re.compile(r"Dropped:\s*(\d+)")
+
+# Functions of the allocators themselves, which say nothing about who wanted memory.
+ALLOCATORS = re.compile(
+    r"_*(?:kmalloc|kmem_cache|kvmalloc|krealloc|alloc_(?:frozen_|skb_)?pages?|slab_|new_slab|"
+    r"allocate_slab|refill_|get_from|___slab_alloc|trace_event|event_triggers|kprobe_|ftrace_|"
+    r"kretprobe_|opt_pre|optimized_callback|bpf_)"
+)
+
+
+@dataclass
+class Counts:
+    """Allocations by (context, site); context is "thread" or "interrupt"."""
+
+    sites: Counter = field(default_factory=Counter)
+    stacks: dict = field(default_factory=dict)  # (context, site): innermost frames of one of them
+    dropped: int = 0  # events that found no place in a histogram: the counts are then too low
+    histograms: int = 0
+
+    def total(self, context, named=""):
+        """How many in that context, of sites that begin with `named`."""
+        return sum(
+            count
+            for (where, site), count in self.sites.items()
+            if where == context and site.startswith(named)
+        )
+
+
+def site_of(frames):
+    """The innermost function that is no allocator's; virtio's descriptors have a name of their own.
+
+    virtio asks for a table of descriptors for each frame of more than one part, and takes
+    descriptors of the ring when there is no memory for one: drivers/virtio/virtio_ring.c.
+    """
+    callers = [frame for frame in frames if not ALLOCATORS.match(frame)]
+    if any(frame.startswith("virtqueue_add") for frame in callers[:3]):
+        return "virtio descriptors"
+    return callers[0] if callers else "?"
+
+
+def read_histograms(lines):
+    """The Counts of the `hist` files of events, one after the other."""
+    counts = Counts()
+    flags, frames = None, []
+    for line in lines:
+        if line.startswith("# event histogram"):
+            counts.histograms += 1
+        elif begin := BEGIN.match(line.strip()):
+            flags, frames = int(begin[1]), []
+        elif (end := END.search(line)) and flags is not None:
+            context = "interrupt" if flags & (IN_HARDIRQ | IN_SOFTIRQ) else "thread"
+            key = (context, site_of(frames))
+            counts.sites[key] += int(end[1])
+            counts.stacks.setdefault(key, frames[:12])
+            flags = None
+        elif flags is not None and (frame := FRAME.search(line)):
+            frames.append(frame[1])
+        elif dropped := DROPPED.search(line):
+            counts.dropped += int(dropped[1])
+    return counts
+
+
+def table(counts, requests):
+    """Lines of text: how many for one request, by context and site, most first.
+
+    `requests` has the number of requests that each context was watched for.
+    """
+    lines = [f"{'context':10} {'for one':>9} {'count':>9}  call site"]
+    for (context, site), count in counts.sites.most_common():
+        lines.append(f"{context:10} {count / requests[context]:9.4f} {count:9}  {site}")
+    return lines
