@@ -214,6 +214,18 @@ std::uint32_t ask_queues(unsigned interface_index) noexcept {
     return std::max<std::uint32_t>(channels.combined_count + channels.rx_count, 1);
 }
 
+/// Places in a transmit ring of the driver; 0: it does not tell.
+std::uint32_t ask_transmit_ring(unsigned interface_index) noexcept {
+    const UniqueFd any{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    ethtool_ringparam ring{};
+    ring.cmd = ETHTOOL_GRINGPARAM;
+    ifreq request{};
+    if (!any || ::if_indextoname(interface_index, std::data(request.ifr_name)) == nullptr) return 0;
+    request.ifr_data = reinterpret_cast<char*>(&ring);
+    if (::ioctl(any.get(), SIOCETHTOOL, &request) != 0) return 0;
+    return ring.tx_pending;
+}
+
 ndmsg neighbour_body(const Route& route) noexcept {
     ndmsg body{};
     body.ndm_family = family_of(route.next_hop);
@@ -272,6 +284,7 @@ OrErrno<Route> find_route(const SocketAddress& to) noexcept {
     if (auto asked = ask_route(kernel, to, route); !asked) return std::unexpected(asked.error());
     if (auto asked = ask_interface(kernel, route); !asked) return std::unexpected(asked.error());
     route.receive_queues = ask_queues(route.interface_index);
+    route.transmit_ring = ask_transmit_ring(route.interface_index);
     route.next_station = ask_station(kernel, route);
     if (route.next_station != wire::MacAddress{}) return route;
     start_looking(kernel, route);

@@ -22,6 +22,7 @@ struct Route {
     wire::MacAddress next_station{};   ///< Of the next hop; zero: it does not answer.
     std::uint32_t mtu_bytes = 0;       ///< Of the interface, or less, if the route says so.
     std::uint32_t receive_queues = 0;  ///< In use.
+    std::uint32_t transmit_ring = 0;   ///< Places in the driver's ring of a queue; 0: unknown.
 };
 
 inline constexpr Duration kNeighbourWait = Duration::from_ms(1000);

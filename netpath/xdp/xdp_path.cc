@@ -69,9 +69,20 @@ void XdpPath::add_to_plan(reserve::MemoryPlan& plan, const PathShape& shape) noe
     }
 }
 
+std::uint32_t XdpPath::sending_max(const PathShape& shape, std::uint32_t driver_places) noexcept {
+    constexpr std::uint32_t kForTheKernel = 16;
+    constexpr std::uint32_t kMin = 2 * kControlEntries + 1;
+    const std::uint32_t all = shape.transmit_entries;
+    if (driver_places == 0) return all;
+    const std::uint32_t ours = driver_places - std::min(driver_places, kForTheKernel);
+    return std::min(all, std::max(ours / 2, kMin));
+}
+
 XdpPath::XdpPath(const PathShape& shape, std::span<const Route> routes, const tcp::Options& options,
                  reserve::Region& region) noexcept
-    : shape_(shape), umem_({.frames = shape.frames(), .frame_bytes = shape.frame_bytes}, region) {
+    : shape_(shape),
+      sending_max_(sending_max(shape, routes.front().transmit_ring)),
+      umem_({.frames = shape.frames(), .frame_bytes = shape.frame_bytes}, region) {
     HF_ASSERT(shape.connections > 0 && shape.connections <= PathShape::kConnectionsMax);
     HF_ASSERT(shape.queues > 0 && shape.queues <= PathShape::kQueuesMax);
     HF_ASSERT(shape.transmit_entries > 2 * kControlEntries);
@@ -366,8 +377,7 @@ bool XdpPath::try_send(std::size_t index, std::span<const std::byte> bytes) noex
 }
 
 bool XdpPath::may_transmit() noexcept {
-    if (sending_ < shape_.transmit_entries && umem_.free_count() > 0 &&
-        sockets_[0].transmit().has_room())
+    if (sending_ < sending_max_ && umem_.free_count() > 0 && sockets_[0].transmit().has_room())
         return true;
     is_blocked_ = true;
     return false;
@@ -404,7 +414,7 @@ void XdpPath::output(Line& line, Instant now) noexcept {
     }
     if (line.state == State::Looking) return;
     while (may_transmit()) {
-        const bool may_send_data = sending_ + kControlEntries < shape_.transmit_entries;
+        const bool may_send_data = sending_ + kControlEntries < sending_max_;
         const auto write = [&](std::span<std::byte> room) {
             return line.stream.output(now, room, may_send_data);
         };

@@ -99,6 +99,11 @@ public:
     static constexpr std::uint32_t kUnsentBytesMax = 128 * 1024;
     /// Places of the transmit ring that data leaves to acknowledgements, resets and ARP.
     static constexpr std::uint32_t kControlEntries = 16;
+    /// Frames that may be with the driver at once, given the places in its own ring (0: unknown). A
+    /// frame may take two: virtio_net does so when there is no memory for a table of descriptors,
+    /// and what then finds no place it drops as if it were sent. The kernel sends there, too.
+    [[nodiscard]] static std::uint32_t sending_max(const PathShape& shape,
+                                                   std::uint32_t driver_places) noexcept;
 
     static void add_to_plan(reserve::MemoryPlan& plan, const PathShape& shape) noexcept;
     /// `options` without what shape and route decide: MTU and payload of a frame.
@@ -196,6 +201,7 @@ private:
     [[nodiscard]] bool transmit(Write write) noexcept;
 
     PathShape shape_;
+    std::uint32_t sending_max_;
     FixedVector<Route, 4> routes_;
     Umem umem_;
     FixedVector<Line*, PathShape::kConnectionsMax> lines_;

@@ -171,6 +171,21 @@ protected:
     bool is_right_ = true;
 };
 
+// Goal: when each frame takes two places of the driver's ring there is room for all that we have
+// there; a driver that tells nothing, or has plenty, gets what the shape allows, and none so few
+// that data and answers cannot both go out.
+TEST(SendingMax, FramesMayTakeTwoPlacesEach) {
+    PathShape shape;
+    shape.transmit_entries = 512;
+    EXPECT_EQ(XdpPath::sending_max(shape, 0), 512U);
+    EXPECT_EQ(XdpPath::sending_max(shape, 4096), 512U);
+    EXPECT_EQ(XdpPath::sending_max(shape, 256), 120U) << "virtio's usual ring";
+    for (std::uint32_t places = 82; places <= 1024; ++places)
+        EXPECT_LE(2 * XdpPath::sending_max(shape, places) + 16, places);
+    for (std::uint32_t places = 1; places < 82; ++places)
+        EXPECT_GT(XdpPath::sending_max(shape, places), 2 * XdpPath::kControlEntries);
+}
+
 // Goal: bytes cross in both directions at once, unchanged, to the kernel's TCP, over IPv4 and IPv6
 // and behind a router; what was lent comes back; both sides end in order.
 TEST_F(PathOnVeth, BothDirectionsAtOnce) {
