@@ -57,6 +57,11 @@ Words words_of(const wire::IpAddress& address) noexcept {
     return words;
 }
 
+wire::IpAddress address_of(std::span<const std::uint32_t, 4> words, bool is_v6) noexcept {
+    const auto bytes = std::as_bytes(words);
+    return is_v6 ? wire::IpAddress::v6(bytes) : wire::IpAddress::v4(bytes.first<4>());
+}
+
 constexpr std::uint16_t on_wire(std::uint16_t port) noexcept {
     return std::endian::native == std::endian::big ? port : std::byteswap(port);
 }
@@ -233,6 +238,21 @@ void ClassifierTable::remove_flows_of(FlowOwner owner) const noexcept {
         if (at(place.state).load(memory_order_acquire) == HF_FLOW_FREE) continue;
         if (place.owner == owner.raw()) at(place.state).store(HF_FLOW_FREE, memory_order_release);
     }
+}
+
+std::span<wire::Flow> ClassifierTable::socket_flows_of(FlowOwner owner,
+                                                       std::span<wire::Flow> into) const noexcept {
+    std::size_t count = 0;
+    for (abi::hf_flow& place : shared().flows) {
+        if (count == into.size()) break;
+        if (at(place.state).load(memory_order_acquire) != HF_FLOW_SOCKET) continue;
+        if (place.owner != owner.raw()) continue;
+        into[count++] = {.local = address_of(std::span{place.local}, place.is_v6 != 0),
+                         .remote = address_of(std::span{place.remote}, place.is_v6 != 0),
+                         .local_port = on_wire(place.local_port),
+                         .remote_port = on_wire(place.remote_port)};
+    }
+    return into.first(count);
 }
 
 std::size_t ClassifierTable::flow_count() const noexcept {

@@ -108,6 +108,9 @@ public:
     /// Nothing when it is not there.
     void remove_flow(FlowOwner owner, const steer::FlowRule& rule) const noexcept;
     void remove_flows_of(FlowOwner owner) const noexcept;
+    /// The owner's connections over sockets, as many as fit `into`; what was written.
+    [[nodiscard]] std::span<wire::Flow> socket_flows_of(FlowOwner owner,
+                                                        std::span<wire::Flow> into) const noexcept;
     [[nodiscard]] std::size_t flow_count() const noexcept;
 
     /// An address of this host, whose ARP and neighbour discovery pass under pressure. False: full.

@@ -145,6 +145,13 @@ io_uring_sqe& Ring::take_entry(Token token) noexcept {
     HF_ASSERT(opened_);
     // More than planned would overflow the completion queue, for which the kernel allocates.
     HF_ASSERT(outstanding_ < operations_max_);
+    io_uring_sqe& entry = take_room();
+    entry.user_data = pack(token);
+    ++outstanding_;
+    return entry;
+}
+
+io_uring_sqe& Ring::take_room() noexcept {
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
     if (entry == nullptr) {
         // Cancels may briefly fill the queue although the operations are within the limit.
@@ -154,8 +161,6 @@ io_uring_sqe& Ring::take_entry(Token token) noexcept {
         entry = io_uring_get_sqe(&ring_);
     }
     HF_ASSERT(entry != nullptr);
-    entry->user_data = pack(token);
-    ++outstanding_;
     return *entry;
 }
 
@@ -227,6 +232,26 @@ void Ring::cancel(Token target, Token token) noexcept {
     use_table(entry);  // It names no file, but a limited ring wants the flag on every entry.
 }
 
+void Ring::kick_sending(FileSlot file) noexcept {
+    io_uring_sqe& entry = take_room();
+    // The socket refuses a call that may wait.
+    io_uring_prep_send(&entry, slot_of(file), nullptr, 0, MSG_DONTWAIT | MSG_NOSIGNAL);
+    finish_kick(entry);
+}
+
+void Ring::kick_receiving(FileSlot file) noexcept {
+    io_uring_sqe& entry = take_room();
+    io_uring_prep_recv(&entry, slot_of(file), nullptr, 0, MSG_DONTWAIT);
+    finish_kick(entry);
+}
+
+void Ring::finish_kick(io_uring_sqe& entry) noexcept {
+    HF_ASSERT(opened_);
+    entry.user_data = pack({.owner = kKickOwner});
+    use_table(entry);
+    entry.flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
 void Ring::command(FileSlot file, std::uint32_t operation, std::span<const std::byte> payload,
                    Token token) noexcept {
     // What is left of a 64-byte entry for the command.
@@ -275,7 +300,8 @@ std::optional<Completed> Ring::poll_completed() noexcept {
     const Completed completed{
         .token = unpack(entry->user_data), .result = entry->res, .flags = entry->flags};
     io_uring_cqe_seen(&ring_, entry);
-    if ((completed.flags & IORING_CQE_F_MORE) == 0) {
+    const bool is_counted = completed.token.owner != kKickOwner;
+    if (is_counted && (completed.flags & IORING_CQE_F_MORE) == 0) {
         HF_ASSERT(outstanding_ > 0);
         --outstanding_;
     }

@@ -93,6 +93,10 @@ public:
     void close(FileSlot slot, Token token) noexcept;
     /// Ends the operation that carries `target`; both complete.
     void cancel(Token target, Token token) noexcept;
+    /// A send or a receive of nothing, which makes an AF_XDP socket's driver look at its rings. Not
+    /// one of the outstanding operations: it completes only when it failed, with owner kKickOwner.
+    void kick_sending(FileSlot file) noexcept;
+    void kick_receiving(FileSlot file) noexcept;
     /// IORING_OP_URING_CMD with a payload of at most 16 bytes.
     void command(FileSlot file, std::uint32_t operation, std::span<const std::byte> payload,
                  Token token) noexcept;
@@ -111,12 +115,17 @@ public:
     /// Gives the ring back; whatever is outstanding is cancelled by the kernel in its own time.
     void close_ring() noexcept;
 
+    /// Token owner of kicks; nobody else's.
+    static constexpr std::uint8_t kKickOwner = 0xff;
+
     /// Calls of io_uring_enter so far.
     [[nodiscard]] std::uint64_t enter_count() const noexcept { return enter_count_; }
     [[nodiscard]] std::uint32_t outstanding() const noexcept { return outstanding_; }
 
 private:
     [[nodiscard]] io_uring_sqe& take_entry(Token token) noexcept;
+    [[nodiscard]] io_uring_sqe& take_room() noexcept;
+    void finish_kick(io_uring_sqe& entry) noexcept;
     [[nodiscard]] int setup(const RingOptions& options, unsigned flags) noexcept;
     [[nodiscard]] OrErrno<void> register_all(const RingOptions& options,
                                              std::span<const std::byte> pinned) noexcept;

@@ -23,10 +23,10 @@ void allow_registering(Restrictions& list, std::uint8_t operation) noexcept {
     list.push(entry);
 }
 
-void set_flags(Restrictions& list, std::uint16_t rule) noexcept {
+void set_flags(Restrictions& list, std::uint16_t rule, std::uint8_t flags) noexcept {
     io_uring_restriction entry{};
     entry.opcode = rule;
-    entry.sqe_flags = IOSQE_FIXED_FILE;
+    entry.sqe_flags = flags;
     list.push(entry);
 }
 
@@ -53,9 +53,11 @@ int limit_ring(io_uring& ring, const RingLimits& limits) noexcept {
     for (const std::uint8_t operation : limits.registrations) allow_registering(list, operation);
     // Linux 7.x takes a list without registrations for no limit on them: name a harmless one.
     if (limits.registrations.empty()) allow_registering(list, IORING_UNREGISTER_EVENTFD);
-    set_flags(list, IORING_RESTRICTION_SQE_FLAGS_ALLOWED);
+    // Without a completion: Ring::kick_sending().
+    set_flags(list, IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+              IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS);
     if (limits.files == RingFiles::Registered)
-        set_flags(list, IORING_RESTRICTION_SQE_FLAGS_REQUIRED);
+        set_flags(list, IORING_RESTRICTION_SQE_FLAGS_REQUIRED, IOSQE_FIXED_FILE);
     return io_uring_register_restrictions(&ring, list.span().data(),
                                           static_cast<unsigned>(list.size()));
 }

@@ -14,7 +14,7 @@ void Umem::add_to_plan(reserve::MemoryPlan& plan, const UmemShape& shape) noexce
               .each = ByteCount{shape.frame_bytes},
               .reason = "receive windows, fill rings and transmit ring of the reserved path",
               .alignment = kPageBytes});
-    plan.add_objects<FrameNumber>("free frames", shape.frames, "a stack of their numbers");
+    plan.add_objects<FrameNumber>("free frames", shape.frames, "a queue of their numbers");
     plan.add_objects<std::uint8_t>("frame marks", shape.frames, "no frame is in two places");
 }
 
@@ -25,8 +25,7 @@ Umem::Umem(const UmemShape& shape, reserve::Region& region) noexcept
       is_free_(region.carve<std::uint8_t>(shape.frames)) {
     HF_ASSERT(shape.frame_bytes == 2048 || shape.frame_bytes == 4096);
     HF_ASSERT(shape.frames > 0 && bytes_.size() % kPageBytes == 0);
-    // The first ones come out first: what is in use stays close together.
-    for (FrameNumber number = shape.frames; number > 0; --number) give_back(number - 1);
+    for (FrameNumber number = 0; number < shape.frames; ++number) give_back(number);
 }
 
 }  // namespace holdfast::netpath::xdp

@@ -5,6 +5,10 @@
 /// stream. A frame that is given back twice, or that never existed, is our bug and stops the
 /// process.
 ///
+/// The frame that came home last is taken last: a driver that gives the kernel's packet up before
+/// its card has read it (virtio_net without interrupts for what was sent, in copy mode, whose
+/// packets lie in our frames on that driver) reads it while others are being used.
+///
 /// Limits: the count and size of frames, fixed when it is made.
 #pragma once
 
@@ -38,14 +42,17 @@ public:
     /// Empty when every frame is in use.
     [[nodiscard]] std::optional<FrameNumber> try_take() noexcept {
         if (free_count_ == 0) return {};
-        const FrameNumber number = free_[--free_count_];
+        const FrameNumber number = free_[first_];
+        first_ = first_ + 1 == shape_.frames ? 0 : first_ + 1;
+        --free_count_;
         is_free_[number] = 0;
         return number;
     }
     void give_back(FrameNumber number) noexcept {
         HF_ASSERT(number < shape_.frames && is_free_[number] == 0);
         is_free_[number] = 1;
-        free_[free_count_++] = number;
+        const std::uint64_t place = std::uint64_t{first_} + free_count_++;
+        free_[place >= shape_.frames ? place - shape_.frames : place] = number;
     }
 
     [[nodiscard]] std::span<std::byte> frame(FrameNumber number) noexcept {
@@ -68,8 +75,9 @@ public:
 private:
     UmemShape shape_;
     std::span<std::byte> bytes_;
-    std::span<FrameNumber> free_;  // A stack.
+    std::span<FrameNumber> free_;  // A queue that begins at first_.
     std::span<std::uint8_t> is_free_;
+    std::uint32_t first_ = 0;
     std::uint32_t free_count_ = 0;
 };
 

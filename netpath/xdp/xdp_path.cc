@@ -1,12 +1,11 @@
 #include "netpath/xdp/xdp_path.h"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "base/assert.h"
+#include "netpath/xdp/local_port.h"
+#include "netpath/xdp/orphan.h"
 
 namespace holdfast::netpath::xdp {
 
@@ -26,36 +25,9 @@ tcp::Options options_for(const PathShape& shape, std::span<const Route> routes,
     return options;
 }
 
-steer::FlowRule rule_of(const wire::Flow& flow) noexcept {
-    return {.flow = flow, .path = steer::FlowPath::Socket, .vlan = {}};
-}
-
-/// A socket that owns a port of `local` and does nothing with it.
-OrErrno<UniqueFd> bind_port(const wire::IpAddress& local, std::uint16_t& port) noexcept {
-    const int family = local.is_v6() ? AF_INET6 : AF_INET;
-    UniqueFd fd{::socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP)};
-    if (!fd) return std::unexpected(Errno::last());
-    sockaddr_storage storage{};
-    socklen_t bytes = sizeof(sockaddr_in);
-    if (local.is_v6()) {
-        sockaddr_in6 address{};
-        address.sin6_family = AF_INET6;
-        std::memcpy(&address.sin6_addr, local.bytes().data(), sizeof(address.sin6_addr));
-        bytes = sizeof(address);
-        std::memcpy(&storage, &address, sizeof(address));
-    } else {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        std::memcpy(&address.sin_addr, local.bytes().data(), sizeof(address.sin_addr));
-        std::memcpy(&storage, &address, sizeof(address));
-    }
-    auto* const raw = reinterpret_cast<sockaddr*>(&storage);
-    if (::bind(fd.get(), raw, bytes) != 0 || ::getsockname(fd.get(), raw, &bytes) != 0)
-        return std::unexpected(Errno::last());
-    sockaddr_in either{};  // Both families have the port at the same place.
-    std::memcpy(&either, &storage, sizeof(either));
-    port = ntohs(either.sin_port);
-    return fd;
+steer::FlowRule rule_of(const wire::Flow& flow,
+                        steer::FlowPath path = steer::FlowPath::Socket) noexcept {
+    return {.flow = flow, .path = path, .vlan = {}};
 }
 
 }  // namespace
@@ -101,6 +73,11 @@ XdpPath::~XdpPath() {
 }
 
 OrErrno<void> XdpPath::open(const PathDoors& doors) noexcept {
+    if (auto prepared = prepare(doors); !prepared) return prepared;
+    return bind(doors.sockets_fd);
+}
+
+OrErrno<void> XdpPath::prepare(const PathDoors& doors) noexcept {
     HF_ASSERT(!sockets_[0].is_open());
     auto table = classifier::ClassifierTable::map(doors.table_fd);
     if (!table) return std::unexpected(table.error());
@@ -114,12 +91,9 @@ OrErrno<void> XdpPath::open(const PathDoors& doors) noexcept {
                                  .transmit_entries = queue == 0 ? shape_.transmit_entries : 0,
                                  .demands_zero_copy = doors.demands_zero_copy};
         const XdpSocket* const first = queue == 0 ? nullptr : &sockets_[0];
-        if (auto opened = sockets_[queue].open(wish, umem_, first); !opened) return opened;
+        if (auto made = sockets_[queue].prepare(wish, umem_, first); !made) return made;
     }
     refill();
-    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue)
-        if (auto put = classifier::put_socket(doors.sockets_fd, queue, descriptor(queue)); !put)
-            return put;
     for (const Route& route : routes_) {
         static_cast<void>(table_.try_add_address(route.local));
         static_cast<void>(table_.try_watch_neighbour(route.next_hop));
@@ -129,11 +103,51 @@ OrErrno<void> XdpPath::open(const PathDoors& doors) noexcept {
     return {};
 }
 
+OrErrno<void> XdpPath::bind(int sockets_fd) noexcept {
+    HF_ASSERT(sockets_[0].is_open() && !is_bound_);
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
+        if (sockets_[queue].is_bound()) continue;
+        const XdpSocket* const first = queue == 0 ? nullptr : &sockets_[0];
+        if (auto bound = sockets_[queue].bind(first); !bound) return bound;
+    }
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue)
+        if (auto put = classifier::put_socket(sockets_fd, queue, descriptor(queue)); !put)
+            return put;
+    find_orphans();
+    is_bound_ = true;
+    return {};
+}
+
+/// Answers to them must reach the kernel, also under pressure.
+void XdpPath::find_orphans() noexcept {
+    std::array<wire::Flow, kOrphansMax> room{};
+    const auto found = table_.socket_flows_of(owner_, room);
+    table_.remove_flows_of(owner_);
+    for (const wire::Flow& flow : found) {
+        static_cast<void>(table_.try_add_flow(owner_, rule_of(flow, steer::FlowPath::Kernel)));
+        orphans_.push(flow);
+    }
+}
+
+/// Those behind the same neighbour as the line's peer; others have no route of ours.
+void XdpPath::ask_orphans(const Line& line) noexcept {
+    while (!orphans_.empty() && may_transmit()) {
+        const wire::Flow flow = orphans_[orphans_.size() - 1];
+        orphans_.pop();
+        const auto route = std::ranges::find(routes_, flow.remote, &Route::remote);
+        if (route == routes_.end() || route->next_hop != line.next_hop) continue;
+        static_cast<void>(transmit([&](std::span<std::byte> room) {
+            return put_question(room, line.neighbour.link(), flow);
+        }));
+    }
+}
+
 OrErrno<void> XdpPath::reserve_ports(Line& line) noexcept {
     for (std::size_t i = 0; i < kPortsOfLine; ++i) {
-        auto bound = bind_port(routes_[0].local, line.ports[i]);
-        if (!bound) return std::unexpected(bound.error());
-        line.reservations[i] = std::move(*bound);
+        auto taken = reserve_port(routes_[0].local);
+        if (!taken) return std::unexpected(taken.error());
+        line.ports[i] = taken->number;
+        line.reservations[i] = std::move(taken->owner);
     }
     return {};
 }
@@ -164,7 +178,7 @@ XdpLosses XdpPath::losses() const noexcept {
 
 SocketReport XdpPath::connect(std::size_t index, Instant now, const SocketAddress& to) noexcept {
     Line& line = line_at(index);
-    HF_ASSERT(line.state == State::Idle);
+    HF_ASSERT(is_bound_ && line.state == State::Idle);
     const auto route = std::ranges::find(routes_, ip_of(to), &Route::remote);
     if (route == routes_.end() || route->local.is_v6() != routes_[0].local.is_v6())
         return {.fact = SocketFact::Lost};
@@ -173,6 +187,8 @@ SocketReport XdpPath::connect(std::size_t index, Instant now, const SocketAddres
                  .local_port = line.ports[line.next_port],
                  .remote_port = port_of(to)};
     line.next_port = static_cast<std::uint8_t>((line.next_port + 1) % kPortsOfLine);
+    // The port may have been a predecessor's.
+    table_.remove_flow(owner_, rule_of(line.flow, steer::FlowPath::Kernel));
     if (!table_.try_add_flow(owner_, rule_of(line.flow))) return {.fact = SocketFact::Lost};
     line.next_hop = route->next_hop;
     line.neighbour.start(now, line.flow.local, route->next_hop,
@@ -295,7 +311,7 @@ void XdpPath::refill() noexcept {
             HF_ASSERT(is_pushed);
             ++filling_[queue];
         }
-        if (ring.publish()) sockets_[queue].kick_receive();
+        if (ring.publish()) is_refilled_[queue] = true;
     }
 }
 
@@ -413,6 +429,7 @@ void XdpPath::output(Line& line, Instant now) noexcept {
         if (!transmit(write)) break;
     }
     if (line.state == State::Looking) return;
+    ask_orphans(line);
     while (may_transmit()) {
         const bool may_send_data = sending_ + kControlEntries < sending_max_;
         const auto write = [&](std::span<std::byte> room) {
@@ -425,7 +442,19 @@ void XdpPath::output(Line& line, Instant now) noexcept {
     }
 }
 
-void XdpPath::send_output(Instant now) noexcept {
+/// Whether the kernel took something of what it was shown. What it does not take, as while the
+/// interface is down, is tried again less and less often.
+void XdpPath::judge_progress(Instant now) noexcept {
+    const std::uint32_t left = sockets_[0].transmit().pending();
+    const bool is_stuck = left > 0 && left >= shown_;
+    if (!is_stuck) kick_wait_ = kBlockedWait;
+    may_kick_ = !is_stuck || now >= kicked_until_;
+    if (is_stuck && may_kick_) kick_wait_ = std::min(kick_wait_ * 2, kBlockedWaitMax);
+}
+
+void XdpPath::put_output(Instant now) noexcept {
+    HF_ASSERT(is_bound_);
+    judge_progress(now);
     if (now >= renew_at_) {
         table_.renew_lease(now);
         renew_at_ = now + kRenewEvery;
@@ -436,12 +465,36 @@ void XdpPath::send_output(Instant now) noexcept {
         while (const auto frame = line->stream.poll_returned_frame()) umem_.give_back(*frame);
     refill();
     for (Line* const line : lines_) output(*line, now);
-    // Also when nothing is new: a full interface may have left some.
     sockets_[0].transmit().publish();
-    sockets_[0].kick_transmit();
-    if (sockets_[0].transmit().pending() > 0) is_blocked_ = true;
+    shown_ = sockets_[0].transmit().pending();
     counters_.transmit_full += is_blocked_ ? 1 : 0;
-    blocked_until_ = is_blocked_ ? now + kBlockedWait : Instant::never();
+    if (may_kick_) kicked_until_ = now + kick_wait_;
+}
+
+void XdpPath::send_output(Instant now) noexcept {
+    put_output(now);
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue)
+        if (std::exchange(is_refilled_[queue], false)) sockets_[queue].kick_receive();
+    // Also when nothing is new: a full interface may have left some.
+    if (may_kick_) sockets_[0].kick_transmit();
+    shown_ = sockets_[0].transmit().pending();
+    const bool is_waiting = is_blocked_ || shown_ > 0;
+    blocked_until_ = is_waiting ? kicked_until_ : Instant::never();
+}
+
+void XdpPath::send_output(Instant now, Ring& ring, FileSlot first) noexcept {
+    put_output(now);
+    for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) {
+        if (!std::exchange(is_refilled_[queue], false) || !sockets_[queue].is_receive_kick_due())
+            continue;
+        ring.kick_receiving(FileSlot{static_cast<std::uint16_t>(first.raw() + queue)});
+    }
+    const std::uint32_t kicks = may_kick_ ? sockets_[0].transmit_kicks_due() : 0;
+    for (std::uint32_t i = 0; i < kicks; ++i) ring.kick_sending(first);
+    // In copy mode a kick that leaves something completes, which wakes the loop; a driver without
+    // copies may stop in silence.
+    const bool is_waiting = is_blocked_ || !may_kick_ || (shown_ > 0 && is_zero_copy());
+    blocked_until_ = is_waiting ? kicked_until_ : Instant::never();
 }
 
 bool XdpPath::is_account_right() noexcept {

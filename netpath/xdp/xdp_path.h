@@ -10,8 +10,13 @@
 /// rx_taken(), poll_report(); then try_send(), and send_output() last. Sleep only while
 /// !has_input(), until next_wake() or until a descriptor is readable.
 ///
+/// A process that stands by has done prepare(), which takes everything from the system but the
+/// queues; bind() takes those when its predecessor is gone. Whose connections are in the table then
+/// is asked after them, so that the kernel resets them (orphan.h); once, before the first SYN.
+///
 /// Timers: those of the streams and neighbours; kCloseWait, kLookMax for a station that is not
-/// known, kRenewEvery for the classifier's lease, kBlockedWait while the transmit ring is full.
+/// known, kRenewEvery for the classifier's lease; kBlockedWait, doubled up to kBlockedWaitMax,
+/// while the interface takes nothing.
 /// Limits: PathShape.
 #pragma once
 
@@ -27,6 +32,7 @@
 #include "base/time.h"
 #include "base/unique_fd.h"
 #include "netpath/classifier/table.h"
+#include "netpath/io/ring.h"
 #include "netpath/io/socket_address.h"
 #include "netpath/io/tcp_socket.h"
 #include "netpath/tcp/neighbour.h"
@@ -60,6 +66,10 @@ struct PathShape {
     [[nodiscard]] std::uint32_t receive_entries() const noexcept {
         return std::bit_ceil(queue_frames_max());
     }
+    /// Kicks that one turn may give to a ring, at most.
+    [[nodiscard]] std::uint32_t kicks_max() const noexcept {
+        return queues + transmit_entries / kTransmitBudget + 1;
+    }
     /// The largest IP packet that a received frame can hold, behind the room that the kernel keeps.
     [[nodiscard]] std::uint32_t mtu_bytes_max() const noexcept {
         constexpr std::uint32_t kHeadroomBytes = 256;  // XDP_PACKET_HEADROOM.
@@ -92,11 +102,14 @@ public:
     static constexpr Duration kLookMax = Duration::from_s(3);
     static constexpr Duration kRenewEvery = Duration::from_s(1);
     static constexpr Duration kBlockedWait = Duration::from_us(100);
+    static constexpr Duration kBlockedWaitMax = Duration::from_ms(10);
     /// Each connection takes these local ports in turn, so that what is late is not taken for new.
     static constexpr std::size_t kPortsOfLine = 4;
     /// Bytes not yet sent for the first time, beyond which nothing more is taken: what is queued
     /// here nothing can overtake.
     static constexpr std::uint32_t kUnsentBytesMax = 128 * 1024;
+    /// Connections of a predecessor that are remembered.
+    static constexpr std::size_t kOrphansMax = std::size_t{2} * PathShape::kConnectionsMax;
     /// Places of the transmit ring that data leaves to acknowledgements, resets and ARP.
     static constexpr std::uint32_t kControlEntries = 16;
     /// Frames that may be with the driver at once, given the places in its own ring (0: unknown). A
@@ -113,8 +126,15 @@ public:
     XdpPath& operator=(const XdpPath&) = delete;
     ~XdpPath();
 
-    /// Makes the sockets, enters them into the classifier's map and reserves the ports.
+    /// prepare() and bind().
     [[nodiscard]] OrErrno<void> open(const PathDoors& doors) noexcept;
+    /// Makes the sockets and reserves the ports. `doors.sockets_fd` is not looked at.
+    [[nodiscard]] OrErrno<void> prepare(const PathDoors& doors) noexcept;
+    /// Takes the queues and enters the sockets into the classifier's map. Allocates nothing in this
+    /// process. After a refusal it can be tried again: EBUSY while somebody else has a queue.
+    /// The flows that the table has of the owner are a predecessor's, who is dead.
+    [[nodiscard]] OrErrno<void> bind(int sockets_fd) noexcept;
+    [[nodiscard]] bool is_bound() const noexcept { return is_bound_; }
     [[nodiscard]] bool is_zero_copy() const noexcept { return sockets_[0].is_zero_copy(); }
     [[nodiscard]] std::uint16_t queue_count() const noexcept {
         return static_cast<std::uint16_t>(shape_.queues);
@@ -147,13 +167,17 @@ public:
     [[nodiscard]] SocketReport poll_report(std::size_t line, Instant now) noexcept;
     /// Lends `bytes` until poll_released() counts them, or until Lost. False: not now.
     [[nodiscard]] bool try_send(std::size_t line, std::span<const std::byte> bytes) noexcept;
+    /// Writes and shows the kernel what is due, and wakes it by a system call.
     void send_output(Instant now) noexcept;
+    /// The same with the kernel woken by the ring when it is submitted, where queue Q's socket
+    /// stands at place `first` + Q.
+    void send_output(Instant now, Ring& ring, FileSlot first) noexcept;
 
     [[nodiscard]] const PathCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] const tcp::Stream& stream(std::size_t line) const noexcept;
     /// Of the last connect.
-    [[nodiscard]] std::uint16_t local_port(std::size_t line) const noexcept {
-        return lines_[line]->flow.local_port;
+    [[nodiscard]] const wire::Flow& flow(std::size_t line) const noexcept {
+        return lines_[line]->flow;
     }
     [[nodiscard]] XdpLosses losses() const noexcept;
     /// Frames that are nowhere else: for the account, which holds between any two calls.
@@ -195,6 +219,10 @@ private:
     void take_completions() noexcept;
     void refill() noexcept;
     void mind_neighbour(Line& line) noexcept;
+    void find_orphans() noexcept;
+    void ask_orphans(const Line& line) noexcept;
+    void put_output(Instant now) noexcept;
+    void judge_progress(Instant now) noexcept;
     [[nodiscard]] bool may_transmit() noexcept;
     void output(Line& line, Instant now) noexcept;
     template <class Write>
@@ -209,9 +237,16 @@ private:
     classifier::ClassifierTable table_;
     classifier::FlowOwner owner_{};
     tcp::Secret secret_{};
+    FixedVector<wire::Flow, kOrphansMax> orphans_;  // Not yet asked.
+    bool is_bound_ = false;
     Instant renew_at_{};
-    bool is_blocked_ = false;
+    bool is_blocked_ = false;  // Something could not be written.
     Instant blocked_until_ = Instant::never();
+    bool may_kick_ = true;     // False: it was in vain a moment ago.
+    std::uint32_t shown_ = 0;  // To the kernel, and not taken by it, at the end of a turn.
+    Instant kicked_until_{};   // No other kick before then, unless it takes something.
+    Duration kick_wait_ = kBlockedWait;
+    std::array<bool, PathShape::kQueuesMax> is_refilled_{};
     std::uint32_t sending_ = 0;                                   // With the kernel, to be sent.
     std::array<std::uint32_t, PathShape::kQueuesMax> filling_{};  // With the kernel, to be filled.
     PathCounters counters_;

@@ -11,9 +11,11 @@ namespace holdfast::netpath::xdp {
 
 namespace {
 
-// How many frames one call may send in copy mode; 32 without it. Linux 6.17; not in older headers.
+// How many frames one call may send in copy mode. Linux 6.17; not in older headers.
 constexpr int kOptionTransmitBudget = 9;
 constexpr int kDontWait = MSG_DONTWAIT;
+// A frame of 2 KiB and its packet descriptor, as the kernel doubles what it is given.
+constexpr std::uint32_t kPacketBytes = 2048;
 
 template <class T>
 bool set_option(int fd, int name, const T& value) noexcept {
@@ -39,7 +41,14 @@ XdpSocket::~XdpSocket() {
 
 OrErrno<void> XdpSocket::open(const XdpSocketWish& wish, Umem& umem,
                               const XdpSocket* first) noexcept {
+    if (auto prepared = prepare(wish, umem, first); !prepared) return prepared;
+    return bind(first);
+}
+
+OrErrno<void> XdpSocket::prepare(const XdpSocketWish& wish, Umem& umem,
+                                 const XdpSocket* first) noexcept {
     HF_ASSERT(!fd_ && wish.receive_entries > 0);
+    wish_ = wish;
     fd_ = UniqueFd{::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0)};
     if (!fd_) return std::unexpected(Errno::last());
     if (first == nullptr) {
@@ -52,17 +61,27 @@ OrErrno<void> XdpSocket::open(const XdpSocketWish& wish, Umem& umem,
         if (!set_option(fd_.get(), XDP_UMEM_REG, memory)) return std::unexpected(Errno::last());
     }
     if (auto made = make_rings(wish); !made) return made;
-    if (auto bound = bind(wish, first); !bound) return bound;
+    if (wish.transmit_entries == 0) return {};
+    const std::uint32_t budget = std::max(wish.transmit_entries, kTransmitBudget);
+    batch_ = set_option(fd_.get(), kOptionTransmitBudget, budget) ? budget : kTransmitBudget;
+    // In copy mode the kernel charges a packet for each frame until the driver is done with it. The
+    // usual limit is some 75 of them, less than a ring of the driver's. Without the right to raise
+    // it the frames wait for each other.
+    const int room = static_cast<int>(wish.transmit_entries * kPacketBytes);
+    static_cast<void>(::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)));
+    return {};
+}
+
+OrErrno<void> XdpSocket::bind(const XdpSocket* first) noexcept {
+    HF_ASSERT(is_open() && !is_bound_);
+    if (auto taken = take_queue(first); !taken) return taken;
     xdp_options options{};
     socklen_t bytes = sizeof(options);
     if (::getsockopt(fd_.get(), SOL_XDP, XDP_OPTIONS, &options, &bytes) != 0)
         return std::unexpected(Errno::last());
     is_zero_copy_ = (options.flags & XDP_OPTIONS_ZEROCOPY) != 0;
-    if (wish.demands_zero_copy && !is_zero_copy_) return std::unexpected(Errno{EOPNOTSUPP});
-    if (wish.transmit_entries > 0) {
-        const std::uint32_t budget = wish.transmit_entries;
-        static_cast<void>(set_option(fd_.get(), kOptionTransmitBudget, budget));
-    }
+    if (wish_.demands_zero_copy && !is_zero_copy_) return std::unexpected(Errno{EOPNOTSUPP});
+    is_bound_ = true;
     return {};
 }
 
@@ -111,11 +130,11 @@ OrErrno<std::span<std::byte>> XdpSocket::map(std::size_t bytes, std::uint64_t pl
     return mappings_[index];
 }
 
-OrErrno<void> XdpSocket::bind(const XdpSocketWish& wish, const XdpSocket* first) noexcept {
+OrErrno<void> XdpSocket::take_queue(const XdpSocket* first) noexcept {
     sockaddr_xdp address{.sxdp_family = AF_XDP,
                          .sxdp_flags = 0,
-                         .sxdp_ifindex = wish.interface_index,
-                         .sxdp_queue_id = wish.queue,
+                         .sxdp_ifindex = wish_.interface_index,
+                         .sxdp_queue_id = wish_.queue,
                          .sxdp_shared_umem_fd = 0};
     const auto try_bind = [&](unsigned flags) {
         address.sxdp_flags = static_cast<std::uint16_t>(flags);
@@ -128,7 +147,10 @@ OrErrno<void> XdpSocket::bind(const XdpSocketWish& wish, const XdpSocket* first)
         return std::unexpected(Errno::last());
     }
     if (try_bind(XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP)) return {};
-    if (!wish.demands_zero_copy && try_bind(XDP_COPY | XDP_USE_NEED_WAKEUP)) return {};
+    // Somebody has the queue, who may let it go before the next try: that is no reason to copy.
+    const Errno refused = Errno::last();
+    if (wish_.demands_zero_copy || refused == Errno{EBUSY}) return std::unexpected(refused);
+    if (try_bind(XDP_COPY | XDP_USE_NEED_WAKEUP)) return {};
     return std::unexpected(Errno::last());
 }
 
@@ -148,15 +170,19 @@ void XdpSocket::kick_transmit() noexcept {
     while (transmit_.capacity() > 0 && transmit_.needs_wakeup()) {
         const std::uint32_t before = transmit_.pending();
         if (before == 0) return;
-        ++kicks_;
         static_cast<void>(::sendto(fd_.get(), nullptr, 0, kDontWait, nullptr, 0));
         if (is_zero_copy_ || transmit_.pending() == before) return;
     }
 }
 
+std::uint32_t XdpSocket::transmit_kicks_due() noexcept {
+    if (transmit_.capacity() == 0 || !transmit_.needs_wakeup()) return 0;
+    const std::uint32_t waiting = transmit_.pending();
+    return is_zero_copy_ ? std::min(waiting, 1U) : (waiting + batch_ - 1) / batch_;
+}
+
 void XdpSocket::kick_receive() noexcept {
-    if (!is_zero_copy_ || !fill_.needs_wakeup()) return;
-    ++kicks_;
+    if (!is_receive_kick_due()) return;
     static_cast<void>(::recvfrom(fd_.get(), nullptr, 0, kDontWait, nullptr, nullptr));
 }
 

@@ -1,6 +1,9 @@
 /// One AF_XDP socket on one receive queue of an interface, by the kernel's own interface
 /// (linux/if_xdp.h). Effectful while it is opened; afterwards the rings are memory, and the only
-/// system call is the one that wakes a sleeping driver.
+/// system call is the one that wakes a sleeping driver; or an io_uring does that (Ring).
+///
+/// What needs memory is prepare(): a process that stands by has done it, and binds when its
+/// predecessor's socket has let the queue go.
 ///
 /// Zero copy is asked for first and counts only when the kernel says so afterwards
 /// (getsockopt XDP_OPTIONS); else frames are copied, once on each side, and the kernel allocates
@@ -22,6 +25,10 @@
 #include "netpath/xdp/umem.h"
 
 namespace holdfast::netpath::xdp {
+
+/// Frames that one call sends in copy mode, where the kernel takes no other number: TX_BATCH_SIZE
+/// of net/xdp/xsk.c.
+inline constexpr std::uint32_t kTransmitBudget = 32;
 
 struct XdpSocketWish {
     unsigned interface_index = 0;
@@ -49,12 +56,19 @@ public:
     XdpSocket& operator=(const XdpSocket&) = delete;
     ~XdpSocket();
 
-    /// Registers `umem`, or shares that of `first`, which is open. EBUSY: another socket has the
-    /// queue. ENOBUFS or EPERM: RLIMIT_MEMLOCK, or CAP_NET_RAW is missing.
+    /// prepare() and bind().
     [[nodiscard]] OrErrno<void> open(const XdpSocketWish& wish, Umem& umem,
                                      const XdpSocket* first) noexcept;
+    /// Makes the socket and its rings, and registers `umem`, unless `first` is there to share it.
+    /// ENOBUFS or EPERM: RLIMIT_MEMLOCK, or CAP_NET_RAW is missing.
+    [[nodiscard]] OrErrno<void> prepare(const XdpSocketWish& wish, Umem& umem,
+                                        const XdpSocket* first) noexcept;
+    /// Takes the queue. `first`, as for prepare(), is bound. EBUSY: another socket has the queue;
+    /// it can be tried again. EOPNOTSUPP: no zero copy, which was demanded.
+    [[nodiscard]] OrErrno<void> bind(const XdpSocket* first) noexcept;
 
     [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
+    [[nodiscard]] bool is_bound() const noexcept { return is_bound_; }
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
     /// As the kernel says.
     [[nodiscard]] bool is_zero_copy() const noexcept { return is_zero_copy_; }
@@ -69,11 +83,16 @@ public:
     void kick_transmit() noexcept;
     /// Lets the driver take frames from the fill ring, when it has to be called for it.
     void kick_receive() noexcept;
-    [[nodiscard]] std::uint64_t kick_count() const noexcept { return kicks_; }
+    /// The same for a caller that kicks through an io_uring: how often, at most, for what is
+    /// published now.
+    [[nodiscard]] std::uint32_t transmit_kicks_due() noexcept;
+    [[nodiscard]] bool is_receive_kick_due() const noexcept {
+        return is_zero_copy_ && fill_.needs_wakeup();
+    }
 
 private:
     [[nodiscard]] OrErrno<void> make_rings(const XdpSocketWish& wish) noexcept;
-    [[nodiscard]] OrErrno<void> bind(const XdpSocketWish& wish, const XdpSocket* first) noexcept;
+    [[nodiscard]] OrErrno<void> take_queue(const XdpSocket* first) noexcept;
     [[nodiscard]] OrErrno<std::span<std::byte>> map(std::size_t bytes, std::uint64_t place,
                                                     std::size_t index) noexcept;
 
@@ -83,8 +102,10 @@ private:
     ConsumerRing<xdp_desc> receive_;
     ProducerRing<xdp_desc> transmit_;
     std::array<std::span<std::byte>, 4> mappings_{};
+    XdpSocketWish wish_;
+    bool is_bound_ = false;
     bool is_zero_copy_ = false;
-    std::uint64_t kicks_ = 0;
+    std::uint32_t batch_ = 1;  // Frames that one call sends in copy mode.
 };
 
 }  // namespace holdfast::netpath::xdp

@@ -4,6 +4,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+
 #include "base/unique_fd.h"
 #include "tests/netpath/steer/packets.h"
 
@@ -61,6 +64,32 @@ TEST(ClassifierTable, FlowsComeAndGo) {
     EXPECT_EQ(table->flow_count(), 2U);
     table->remove_flows_of(kSecond);
     EXPECT_EQ(table->flow_count(), 0U);
+}
+
+// Goal: a successor finds the connections over sockets of the one before, and no other flow.
+TEST(ClassifierTable, ConnectionsOfAnOwnerAreFound) {
+    const Memory memory;
+    const auto table = ClassifierTable::map_fresh(memory.fd());
+    ASSERT_TRUE(table);
+    constexpr FlowOwner kOwner{1};
+    steer::FlowRule four = rule(40000);
+    four.flow.local = steer::address("192.0.2.1");
+    four.path = steer::FlowPath::Socket;
+    const steer::FlowRule six{.flow = {.local = steer::address("2001:db8::1"),
+                                       .remote = steer::address("2001:db8::2"),
+                                       .local_port = 40001,
+                                       .remote_port = 3261},
+                              .path = steer::FlowPath::Socket};
+    EXPECT_TRUE(table->try_add_flow(kOwner, four));
+    EXPECT_TRUE(table->try_add_flow(kOwner, six));
+    EXPECT_TRUE(table->try_add_flow(kOwner, rule(0)));
+    EXPECT_TRUE(table->try_add_flow(FlowOwner{2}, four));
+    std::array<wire::Flow, 4> room{};
+    const auto found = table->socket_flows_of(kOwner, room);
+    EXPECT_EQ(found.size(), 2U);
+    EXPECT_NE(std::ranges::find(found, four.flow), found.end());
+    EXPECT_NE(std::ranges::find(found, six.flow), found.end());
+    EXPECT_EQ(table->socket_flows_of(kOwner, std::span{room}.first(1)).size(), 1U);
 }
 
 // Goal: a table that is full near a flow's place says so, and takes it again later.

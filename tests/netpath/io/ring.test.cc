@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,6 +81,31 @@ TEST(Ring, CancelBringsBothHome) {
             EXPECT_EQ(completed->result, completed->token.owner == 1 ? -ECANCELED : 0);
         }
     }
+    EXPECT_EQ(ring.outstanding(), 0U);
+}
+
+// Goal: kicks that succeed say nothing, one that fails says so, and neither counts as outstanding:
+// more of them than the ring has operations.
+TEST(Ring, KicksCompleteOnlyWhenTheyFail) {
+    Ring ring;
+    ASSERT_TRUE(ring.open({.operations = 4}, {}).has_value());
+    std::array<int, 2> ends{};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    const UniqueFd near{ends[0]};
+    UniqueFd far{ends[1]};
+    ASSERT_TRUE(ring.set_file(kFile, near.get()).has_value());
+    for (int i = 0; i < 6; ++i) ring.kick_sending(kFile);
+    ring.submit_and_wait(Duration{});
+    EXPECT_FALSE(ring.poll_completed().has_value());
+    far.reset();
+    ring.kick_sending(kFile);
+    ring.kick_receiving(kFile);
+    EXPECT_EQ(ring.outstanding(), 0U);
+    ring.submit_and_wait(Duration::from_s(5));
+    const auto completed = ring.poll_completed();
+    ASSERT_TRUE(completed.has_value());
+    EXPECT_EQ(completed->token.owner, Ring::kKickOwner);
+    EXPECT_LT(completed->result, 0);
     EXPECT_EQ(ring.outstanding(), 0U);
 }
 

@@ -41,6 +41,20 @@ TEST(Umem, EachFrameIsHadOnce) {
     }
 }
 
+// Goal: what came home last is taken last, through any number of rounds: a card may still read it.
+TEST(Umem, TheLastOneHomeRestsLongest) {
+    Made made{{.frames = 6, .frame_bytes = 2048}};
+    for (int round = 0; round < 20; ++round) {
+        const auto number = made.umem->try_take();
+        ASSERT_TRUE(number.has_value());
+        made.umem->give_back(*number);
+        std::vector<FrameNumber> others;
+        for (int i = 0; i < 5; ++i) others.push_back(*made.umem->try_take());
+        EXPECT_EQ(std::ranges::find(others, *number), others.end());
+        for (const FrameNumber one : others) made.umem->give_back(one);
+    }
+}
+
 // Goal: a frame that is given back twice stops the process: two owners would write to it.
 TEST(UmemDeathTest, NoFrameIsFreeTwice) {
     Made made{{.frames = 2, .frame_bytes = 2048}};

@@ -7,8 +7,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "netpath/classifier/loader.h"
@@ -92,22 +94,23 @@ protected:
         to_ = SocketAddress::from_text(host, 3260);
         const auto route = find_route(*to_);
         EXPECT_TRUE(route.has_value());
+        if (route) route_ = *route;
         auto loaded = classifier::load_classifier(
             {.interface_index = route->interface_index, .mode = classifier::XdpWish::Any});
         EXPECT_TRUE(loaded.has_value());
         if (!route || !loaded) return false;
         classifier_ = std::move(*loaded);
-        const PathShape shape{.connections = 2,
-                              .queues = queues,
-                              .queue_frames = 256,
-                              .transmit_entries = 128,
-                              .tcp = {.records = 64, .sent = 1024, .rx_frames = 256}};
+        shape_ = {.connections = 2,
+                  .queues = queues,
+                  .queue_frames = 256,
+                  .transmit_entries = 128,
+                  .tcp = {.records = 64, .sent = 1024, .rx_frames = 256}};
         reserve::MemoryPlan plan;
-        XdpPath::add_to_plan(plan, shape);
+        XdpPath::add_to_plan(plan, shape_);
         auto arena = reserve::Arena::map(plan.total());
         EXPECT_TRUE(arena.has_value());
         arena_.emplace(std::move(*arena));
-        path_.emplace(shape, std::span{&*route, 1}, tcp::Options{}, arena_->region());
+        path_.emplace(shape_, std::span{&*route, 1}, tcp::Options{}, arena_->region());
         const auto opened = path_->open({.table_fd = classifier_.shared.get(),
                                          .sockets_fd = classifier_.sockets.get(),
                                          .owner = classifier::FlowOwner{1},
@@ -119,6 +122,18 @@ protected:
         return opened.has_value();
     }
 
+    /// From now on the kernel is woken through a ring.
+    void use_ring() {
+        ring_.emplace();
+        ASSERT_TRUE(ring_->open({.operations = 64}, {}).has_value());
+        ASSERT_TRUE(ring_->set_file(FileSlot{0}, path_->descriptor(0)).has_value());
+    }
+    void send_output(Instant time) {
+        if (!ring_) return path_->send_output(time);
+        path_->send_output(time, *ring_, FileSlot{0});
+        ring_->submit_and_wait(Duration{});
+        while (ring_->poll_completed()) ++kicks_failed_;
+    }
     void turn() {
         const Instant time = now();
         path_->take_input(time);
@@ -137,7 +152,7 @@ protected:
             if (!path_->try_send(0, std::span{out_}.subspan(lent_, part))) break;
             lent_ += part;
         }
-        path_->send_output(time);
+        send_output(time);
         EXPECT_TRUE(path_->is_account_right());
         pollfd waits{.fd = path_->descriptor(0), .events = POLLIN, .revents = 0};
         if (!path_->has_input()) ::poll(&waits, 1, 1);
@@ -157,6 +172,8 @@ protected:
 
     VethPair pair_;
     std::optional<SocketAddress> to_;
+    Route route_;
+    PathShape shape_;
     classifier::Classifier classifier_;
     std::optional<reserve::Arena> arena_;
     std::optional<XdpPath> path_;
@@ -169,6 +186,8 @@ protected:
     std::size_t released_ = 0;
     std::size_t read_ = 0;
     bool is_right_ = true;
+    std::optional<Ring> ring_;
+    unsigned kicks_failed_ = 0;
 };
 
 // Goal: when each frame takes two places of the driver's ring there is room for all that we have
@@ -237,6 +256,69 @@ TEST_F(PathOnVeth, ConnectsAgainAfterReset) {
     }
 }
 
+// Goal: the same with the driver woken by a ring, as in a process that has no other system call;
+// and while the interface is down it is tried seldom, and goes on when it is up.
+TEST_F(PathOnVeth, RingWakesTheDriver) {
+    if (!make("192.0.2.2")) return;
+    use_ring();
+    ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+    ASSERT_TRUE(turns_until([&] { return was(SocketFact::Up); }));
+    wanted_ = out_.size();
+    theirs_ = 1'000'000;
+    ASSERT_TRUE(turns_until([&] { return released_ == wanted_ && read_ == theirs_; }));
+    EXPECT_TRUE(peer_.is_right && is_right_);
+    const std::string name = VethPair::kOurs;
+    ASSERT_EQ(std::system(("ip link set " + name + " down").c_str()), 0);
+    kicks_failed_ = 0;
+    lent_ = released_ = 0;
+    const Instant end = now() + Duration::from_ms(300);
+    while (now() < end) turn();
+    // Doubled from 100 us to 10 ms: seven to get there, then at most 30.
+    EXPECT_GE(kicks_failed_, 5U);
+    EXPECT_LE(kicks_failed_, 45U);
+    ASSERT_EQ(std::system(("ip link set " + name + " up").c_str()), 0);
+    EXPECT_TRUE(turns_until([&] { return released_ == wanted_; }));
+}
+
+// Goal: a successor is ready while the one before has the queue, takes it when that has gone, and
+// the connection that was left open at the peer ends with a reset.
+TEST_F(PathOnVeth, SuccessorTakesTheQueue) {
+    if (!make("192.0.2.2")) return;
+    ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+    ASSERT_TRUE(turns_until([&] { return was(SocketFact::Up) && peer_.accept(); }));
+    const wire::Flow old = path_->flow(0);
+    reserve::MemoryPlan plan;
+    XdpPath::add_to_plan(plan, shape_);
+    auto arena = reserve::Arena::map(plan.total());
+    ASSERT_TRUE(arena.has_value());
+    XdpPath heir{shape_, std::span{&route_, 1}, tcp::Options{}, arena->region()};
+    const PathDoors doors{.table_fd = classifier_.shared.get(),
+                          .sockets_fd = classifier_.sockets.get(),
+                          .owner = classifier::FlowOwner{1},
+                          .secret = {.first = 3, .second = 4}};
+    ASSERT_TRUE(heir.prepare(doors).has_value());
+    EXPECT_EQ(heir.bind(doors.sockets_fd).error().code(), EBUSY);
+    EXPECT_FALSE(heir.is_bound());
+    // A death: nothing is said, and the table stays as it is.
+    path_.reset();
+    const auto table = classifier::ClassifierTable::map(doors.table_fd);
+    ASSERT_TRUE(table.has_value());
+    ASSERT_TRUE(table->try_add_flow(doors.owner, {.flow = old, .path = steer::FlowPath::Socket}));
+    table->set_pressure_mode(classifier::PressureMode::On);
+    const Instant end = now() + Duration::from_s(10);
+    while (!heir.bind(doors.sockets_fd) && now() < end) ::poll(nullptr, 0, 1);
+    ASSERT_TRUE(heir.is_bound());
+    ASSERT_EQ(heir.connect(0, now(), *to_).fact, SocketFact::None);
+    while (!peer_.saw_reset && now() < end) {
+        heir.take_input(now());
+        heir.wake(now());
+        heir.send_output(now());
+        peer_.turn(0);
+    }
+    EXPECT_TRUE(peer_.saw_reset);
+    EXPECT_TRUE(heir.is_account_right());
+}
+
 // Goal: a port where nobody listens, and an address that is not of the route, end in Lost.
 TEST_F(PathOnVeth, RefusedConnectionsAreLost) {
     if (!make("192.0.2.2")) return;
@@ -268,7 +350,7 @@ TEST_F(PathOnVeth, PortsAreReserved) {
     if (!make("192.0.2.2")) return;
     ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
     ASSERT_TRUE(turns_until([&] { return peer_.accept(); }));
-    const std::uint16_t port = path_->local_port(0);
+    const std::uint16_t port = path_->flow(0).local_port;
     const auto at = SocketAddress::from_text("192.0.2.1", port);
     const UniqueFd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     EXPECT_EQ(::bind(fd.get(), at->raw(), at->raw_bytes()), -1);
