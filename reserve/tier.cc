@@ -40,7 +40,8 @@ constexpr Need kNeeds[] = {
     {[](const HostFacts& f) noexcept { return f.has_drop_gate; },
      {Tier::A, "no drop gate: BPF programs do not load; run as root, with Linux 5.18 or later"}},
     {[](const HostFacts& f) noexcept { return f.has_reserved_path; },
-     {Tier::A, "no AF_XDP zero-copy path in this release"}},
+     {Tier::A,
+      "zero copy shows when a queue is taken: attach with path = \"xdp\" and see its status"}},
 };
 
 }  // namespace

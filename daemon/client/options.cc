@@ -83,6 +83,7 @@ void add_attach(CLI::App& app, Options& options) {
     verb.add_option("--ublk-id", attach.ublk_id, "N of /dev/ublkbN");
     verb.add_option("--slot", attach.slot, "Distinguishes attachments of one LUN");
     verb.add_option("--connections", attach.connections, "TCP connections of the session");
+    verb.add_option("--path", attach.path, "Who carries the TCP: kernel, xdp or auto");
     verb.add_option("--tier", attach.tier, "Least promise that will do: A, B or C");
     verb.add_flag("--read-only", attach.read_only, "Refuse writes");
     verb.add_flag("--shared", attach.shared, "Others use the LUN too");
@@ -140,6 +141,7 @@ void add_host_verbs(CLI::App& app, Options& options) {
     plan.add_option("--export", options.plan.exported, "ublk or nbd");
     plan.add_option("--depth", options.session.depth, "Requests at once");
     plan.add_option("--request-size", options.session.request_size, "Largest request");
+    plan.add_option("--path", options.attach.path, "kernel or xdp");
     plan.add_option("--connections", options.attach.connections, "TCP connections per session");
     add_verb(app, options, Verb::CheckHost, "check-host", "What this machine can promise");
 }

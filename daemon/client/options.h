@@ -65,6 +65,7 @@ struct AttachOptions {
     std::optional<std::int32_t> ublk_id;
     std::optional<std::uint32_t> slot;
     std::optional<std::uint32_t> connections;
+    std::string path;
     std::string tier;
     bool read_only = false;
     bool shared = false;

@@ -215,6 +215,7 @@ OrFailure<Json> attach_arguments(const Options& options) {
     put(*keys, "profile", attach.profile);
     put(*keys, "export", attach.exported);
     if (!attach.nbd_socket.empty()) (*keys)["nbd_socket"] = absolute(attach.nbd_socket);
+    put(*keys, "path", attach.path);
     put(*keys, "tier", attach.tier);
     if (attach.ublk_id) (*keys)["ublk_id"] = *attach.ublk_id;
     if (attach.slot) (*keys)["slot"] = *attach.slot;

@@ -97,6 +97,15 @@ void add_tier(std::string& text, const Json& status) {
                             reason.is_string() ? reason.get<std::string>() : reason.dump());
 }
 
+void add_path(std::string& text, const Json& status) {
+    if (!status.contains("path")) return;
+    text += fmt::format("  path        {}", text_at(status, "/path/kind"));
+    if (status["path"].contains("interface"))
+        text += fmt::format(", {} queues of {}, {}", count_at(status, "/path/queues"),
+                            text_at(status, "/path/interface"), text_at(status, "/path/mode"));
+    text += '\n';
+}
+
 }  // namespace
 
 std::string classifier_text(const Json& classifier) {
@@ -146,6 +155,7 @@ std::string status_text(const Json& status) {
     text += fmt::format("  session     {} to {} LUN {} at {}\n", text_at(status, "/session/phase"),
                         text_at(status, "/session/target"), text_at(status, "/session/lun"),
                         text_at(status, "/session/portal"));
+    add_path(text, status);
     text += fmt::format("  agreed      {} of {} connections, recovery level {}, {} SNACKs sent\n",
                         count_at(status, "/session/connections"),
                         count_at(status, "/session/connections_agreed"),

@@ -66,6 +66,12 @@ OrFailure<AttachSpec> planned_spec(const Options& options) {
                     fmt::format("--connections must be 1 to {}", AttachSpec::kConnectionsMax));
     spec.limits.connections = static_cast<std::uint8_t>(connections);
     spec.socket = tuning.socket;
+    const auto path = network_path_from(options.attach.path.empty() ? to_text(NetworkPath::Kernel)
+                                                                    : options.attach.path);
+    if (!path)
+        return fail(ExitCode::Usage, fmt::format("--path {} is unknown; use kernel, xdp or auto",
+                                                 options.attach.path));
+    spec.path = *path;
     return spec;
 }
 
@@ -73,6 +79,13 @@ reserve::MemoryPlan process_plan(const AttachSpec& spec) {
     reserve::MemoryPlan plan;
     DriverConfig config;
     config.limits = spec.limits;
+    if (spec.path == NetworkPath::Xdp) {  // On an interface with one receive queue.
+        config.limits.transmit_pieces = kReservedTransmitPieces;
+        config.reserved.emplace();
+        config.reserved->shape = shape_for(
+            config.limits,
+            {.send_bytes = spec.socket.send_bytes, .receive_bytes = spec.socket.receive_bytes});
+    }
     Driver::add_to_plan(plan, config);
     if (spec.exported.kind == ExportKind::Nbd)
         plan.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");

@@ -414,6 +414,7 @@ Json ControlServer::list() const {
         if (const auto facts = attachment.facts()) {
             json["profile"] = to_text(facts->profile);
             json["tier"] = to_text(facts->tier);
+            json["path"] = to_text(facts->path.kind);
             json["session"] = status_of(attachment)["session"]["phase"];
             json["device"] = facts->exported.path.view();
             json["size_bytes"] = facts->exported.size_bytes;

@@ -82,6 +82,28 @@ constexpr std::array<ExitCode, 7> kProbeCodes{
     ExitCode::NotFound,    ExitCode::NotFound,    ExitCode::DeviceError, ExitCode::Protocol,
     ExitCode::DeviceError, ExitCode::DeviceError, ExitCode::DeviceError};
 
+/// path = "xdp", and the way to the target does not allow it.
+Failure failure_of_path(std::uint64_t error) {
+    switch (error) {
+    case EBUSY:
+        return made(ExitCode::Exists,
+                    "the interface's queues are taken by another AF_XDP socket, and one interface "
+                    "carries one session with path = \"xdp\"; use path = \"kernel\", or a portal "
+                    "behind another interface");
+    case EXDEV:
+        return made(ExitCode::Usage,
+                    "the classifier is on another interface than the one that leads to the "
+                    "target; leave classifier_interface out, or use path = \"kernel\"");
+    case EOPNOTSUPP:
+        return made(ExitCode::Usage, "the target is on this host; use path = \"kernel\"");
+    default: break;
+    }
+    return made(ExitCode::Unreachable,
+                fmt::format("no AF_XDP path to the target: {}; check its route, or use path = "
+                            "\"kernel\"",
+                            errno_text(error)));
+}
+
 /// LockdownFailed and what the kernel refused.
 Failure failure_of_machine(const ControlMessage& message) {
     const std::string_view errno_name = errno_text(message.code);
@@ -128,6 +150,7 @@ Failure failure_of_machine(const ControlMessage& message) {
     case FailReason::LoginFailed:
     case FailReason::ProbeFailed:
     case FailReason::Unreachable:
+    case FailReason::NoPath:
     case FailReason::IoFailed: break;
     }
     return made(
@@ -269,6 +292,7 @@ Failure failure_of(const ControlMessage& message) {
     case FailReason::LoginFailed:
     case FailReason::ProbeFailed:
     case FailReason::Unreachable: return failure_of_notices(std::span{&message.notice, 1});
+    case FailReason::NoPath: return failure_of_path(message.code);
     case FailReason::None:
     case FailReason::NoProcess:
     case FailReason::PlanTooLarge:

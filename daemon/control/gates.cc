@@ -77,9 +77,11 @@ void watch_portals(const Gate& gate, const AttachSpec& spec) {
 }
 
 std::unexpected<Failure> refused(std::string_view interface, std::string_view why) {
-    return fail(ExitCode::Failed,
-                fmt::format("no classifier on {}: {}; or attach with classifier = \"auto\"",
-                            interface, why));
+    return fail(
+        ExitCode::Failed,
+        fmt::format("no classifier on {}: {}; or attach with classifier = \"auto\" and path = "
+                    "\"kernel\"",
+                    interface, why));
 }
 
 std::string protocol_text(const DropCount& drop) {
@@ -127,12 +129,12 @@ std::vector<std::shared_ptr<Gate>> Gates::all() const {
     return found;
 }
 
-OrFailure<std::shared_ptr<Gate>> Gates::load(const AttachSettings& settings,
-                                             const GateSpec& where) {
+OrFailure<std::shared_ptr<Gate>> Gates::load(const GateSpec& where, GateWish wish,
+                                             bool may_be_generic) {
     if (loader_ < 0)
         return refused(where.interface.view(), "install holdfast-loader next to holdfastd");
     LoaderRequest request{.interface_index = where.interface_index};
-    request.may_be_generic = settings.gate.wish == GateWish::Generic ? 1 : 0;
+    request.may_be_generic = may_be_generic ? 1 : 0;
     auto loaded = ask_loader(loader_, request);
     if (!loaded) {
         loader_ = -1;  // A late answer would be taken for that to another question.
@@ -147,6 +149,8 @@ OrFailure<std::shared_ptr<Gate>> Gates::load(const AttachSettings& settings,
     if (!table) return refused(where.interface.view(), table.error().text());
     gate->table = *std::move(table);
     gate->files = std::move(loaded->files);
+    gate->drops = wish != GateWish::Off;
+    if (!gate->drops) gate->table.set_pressure_mode(PressureMode::Off);
     std::erase_if(gates_, [](const auto& one) { return one.expired(); });
     gates_.push_back(gate);
     return gate;
@@ -154,8 +158,10 @@ OrFailure<std::shared_ptr<Gate>> Gates::load(const AttachSettings& settings,
 
 OrFailure<std::shared_ptr<Gate>> Gates::gate_for(const AttachSettings& settings, AttachSpec& spec) {
     spec.gate = {};
+    spec.path = NetworkPath::Kernel;
     const GateWish wish = settings.gate.wish.value_or(GateWish::Off);
-    if (wish == GateWish::Off) return nullptr;
+    const bool is_reserved = settings.tuning.path == NetworkPath::Xdp;
+    if (wish == GateWish::Off && !is_reserved) return nullptr;
     OrFailure<std::shared_ptr<Gate>> gate = nullptr;
     std::string_view why = "no interface leads to the target";
     if (const auto interface = interface_for(settings, spec); !interface) {
@@ -164,15 +170,13 @@ OrFailure<std::shared_ptr<Gate>> Gates::gate_for(const AttachSettings& settings,
         spec.gate.interface.assign_cut(interface->name);
         spec.gate.interface_index = interface->index;
         gate = find(interface->index);
-        if (gate && *gate == nullptr) {
-            AttachSettings wanted = settings;
-            wanted.gate.wish = wish;
-            gate = load(wanted, spec.gate);
-        }
+        const bool may_be_generic =
+            wish == GateWish::Generic || (is_reserved && wish != GateWish::Require);
+        if (gate && *gate == nullptr) gate = load(spec.gate, wish, may_be_generic);
         if (!gate) why = gate.error().sentence;
     }
     if (!gate) {
-        if (wish == GateWish::Require) return gate;
+        if (wish == GateWish::Require || is_reserved) return gate;
         spec.gate.state = GateState::Missing;
         // "no classifier on IF: WHY; or ...": the reason alone.
         if (const std::size_t at = why.find(": "); at != std::string_view::npos)
@@ -181,6 +185,9 @@ OrFailure<std::shared_ptr<Gate>> Gates::gate_for(const AttachSettings& settings,
         return nullptr;
     }
     spec.gate = (*gate)->spec;
+    if (is_reserved) spec.path = NetworkPath::Xdp;
+    if (wish != GateWish::Off && !std::exchange((*gate)->drops, true))
+        (*gate)->table.set_pressure_mode(PressureMode::Auto);
     add_addresses(**gate);
     watch_portals(**gate, spec);
     if (settings.gate.management_port != 0)
@@ -197,6 +204,7 @@ std::shared_ptr<Gate> Gates::adopt(GateFiles files) {
     const auto place = table->place();
     if (auto known = find(place.interface_index)) return known;
     auto gate = std::make_shared<Gate>();
+    gate->drops = table->pressure_mode() != PressureMode::Off;
     gate->spec.state = place.is_native ? GateState::Native : GateState::Generic;
     gate->spec.interface_index = place.interface_index;
     std::array<char, IF_NAMESIZE> name{};

@@ -25,6 +25,8 @@ namespace holdfast::daemon {
 struct Gate {
     GateSpec spec;
     GateFiles files;
+    /// False: it is there for the reserved path alone, and nobody asked it to drop anything.
+    bool drops = true;
     netpath::classifier::ClassifierTable table;
 };
 
@@ -35,7 +37,8 @@ public:
     explicit Gates(int loader) : loader_(loader) {}
 
     /// The gate for an attachment to these portals; empty when none is wanted, or none can be had
-    /// and none is demanded: then `spec` says why. Sets spec.gate.
+    /// and none is demanded: then `spec` says why. Sets spec.gate, and spec.path: the reserved path
+    /// demands one, and "auto" takes the kernel's.
     [[nodiscard]] OrFailure<std::shared_ptr<Gate>> gate_for(const AttachSettings& settings,
                                                             AttachSpec& spec);
     /// One that an earlier control process loaded; nothing when the descriptors are none.
@@ -48,8 +51,8 @@ public:
 
 private:
     [[nodiscard]] std::shared_ptr<Gate> find(std::uint32_t interface_index) const;
-    [[nodiscard]] OrFailure<std::shared_ptr<Gate>> load(const AttachSettings& settings,
-                                                        const GateSpec& where);
+    [[nodiscard]] OrFailure<std::shared_ptr<Gate>> load(const GateSpec& where, GateWish wish,
+                                                        bool may_be_generic);
 
     int loader_;
     std::vector<std::weak_ptr<Gate>> gates_;

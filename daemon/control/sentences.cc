@@ -87,6 +87,7 @@ constexpr std::array<std::string_view, kSpecErrorCount> kSpecErrors{
     "a socket buffer exceeds 64 MiB; lower send_buffer or receive_buffer",
     "the export is not usable: ublk_id must be 0 to 1048575, nbd_socket an absolute path; correct "
     "it",
+    "the network path is unknown, or has no classifier to go with; restart holdfastd",
 };
 
 std::string notice_text(const Notice& notice) {
@@ -202,6 +203,9 @@ std::string io_sentence(const LogRecord& record) {
     case IoEvent::DeviceAdopted:
         return fmt::format("the device was adopted after {:.1f} ms",
                            static_cast<double>(record.a) / 1000.0);
+    case IoEvent::QueuesTaken:
+        return fmt::format("took {} queues of the interface after {:.1f} ms", record.a,
+                           static_cast<double>(record.b) / 1000.0);
     }
     return fmt::format("event {} with {} and {}", record.code, record.a, record.b);
 }

@@ -97,6 +97,9 @@ std::string_view to_text(PromiseTier tier) noexcept {
 std::string_view to_text(ExportKind kind) noexcept {
     return kExports[static_cast<std::size_t>(kind)];
 }
+std::string_view to_text(NetworkPath path) noexcept {
+    return kPaths[static_cast<std::size_t>(path)];
+}
 std::optional<ProfileId> profile_from(std::string_view text) noexcept {
     return enumerator_from<ProfileId>(kProfiles, text);
 }

@@ -91,6 +91,7 @@ struct AttachSettings {
 [[nodiscard]] std::string_view to_text(ProfileId profile) noexcept;
 [[nodiscard]] std::string_view to_text(PromiseTier tier) noexcept;
 [[nodiscard]] std::string_view to_text(ExportKind kind) noexcept;
+[[nodiscard]] std::string_view to_text(NetworkPath path) noexcept;
 [[nodiscard]] std::optional<ProfileId> profile_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<PromiseTier> tier_from(std::string_view text) noexcept;
 [[nodiscard]] std::optional<ExportKind> export_kind_from(std::string_view text) noexcept;

@@ -154,10 +154,6 @@ OrFailure<initiator::SessionConfig> build_session(const AttachSettings& settings
 OrFailure<AttachSpec> build_spec(const AttachSettings& settings, const Identity& identity) {
     auto session = build_session(settings, identity);
     if (!session) return std::unexpected{session.error()};
-    if (settings.tuning.path == NetworkPath::Xdp)
-        return fail(ExitCode::Usage,
-                    "path = \"xdp\" is for the verbs read, write, verify and bench so far; an "
-                    "attachment needs path = \"kernel\" or \"auto\"");
     AttachSpec spec;
     spec.session = *session;
     spec.profile = settings.profile;

@@ -119,6 +119,16 @@ Json session_json(const StatusFacts& facts) {
     return json;
 }
 
+Json path_json(const PathState& path) {
+    Json json;
+    json["kind"] = to_text(path.kind);
+    if (path.kind != NetworkPath::Xdp || path.queues == 0) return json;
+    json["interface"] = path.interface.view();
+    json["mode"] = path.is_zero_copy ? "zero copy" : "copy";
+    json["queues"] = path.queues;
+    return json;
+}
+
 Json memory_json(const StatusFacts& facts) {
     Json json;
     json["plan_bytes"] = facts.plan_bytes;
@@ -266,6 +276,7 @@ Json status_json(const StatusFacts& facts, const StatusContext& context) {
     json["heartbeat"] = context.heartbeat;
     json["export"] = export_json(facts.exported);
     json["session"] = session_json(facts);
+    json["path"] = path_json(facts.path);
     json["device"] = device_json(facts.device);
     json["memory"] = memory_json(facts);
     json["protections"] = protections_json(facts);

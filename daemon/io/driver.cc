@@ -123,6 +123,8 @@ OrErrno<void> Driver::open(const DriverConfig& config) noexcept {
 OrErrno<void> Driver::open_in(const DriverConfig& config, reserve::Region& region,
                               std::span<const std::byte> pinned) noexcept {
     if (auto prepared = prepare_in(config, region, pinned); !prepared) return prepared;
+    if (config.reserved)
+        if (auto bound = bind_path(config.reserved->sockets_fd); !bound) return bound;
     make_engine_in(config, region);
     return {};
 }
@@ -133,8 +135,9 @@ OrErrno<void> Driver::prepare_in(const DriverConfig& config, reserve::Region& re
     HF_ASSERT(config.limits.connections >= 1 && config.limits.connections <= kConnectionsMax);
     connections_ = config.limits.connections;
     const std::uint32_t queues = config.reserved ? config.reserved->shape.queues : 0;
-    const std::uint32_t operations =
-        config.reserved ? queues : connections_ * TcpSocket::kOperations;
+    // A poll for each queue; and the kicks of a turn that fail complete, too, and need room.
+    const std::uint32_t operations = config.reserved ? queues + config.reserved->shape.kicks_max()
+                                                     : connections_ * TcpSocket::kOperations;
     const std::uint32_t files = config.reserved ? queues : connections_ * TcpSocket::kFiles;
     const netpath::RingOptions options{
         .operations = operations + config.extra_operations,
@@ -288,7 +291,9 @@ void Driver::issue_io_of(ConnIndex conn, Instant now) noexcept {
 void Driver::handle_completions(Instant now, ForeignCompletions* foreign) noexcept {
     while (const auto completed = ring_.poll_completed()) {
         const std::uint16_t index = completed->token.index;
-        if (completed->token.owner == kOwner && completed->token.kind == kPollKind) {
+        if (completed->token.owner == netpath::Ring::kKickOwner) {
+            continue;  // The path sees what was left.
+        } else if (completed->token.owner == kOwner && completed->token.kind == kPollKind) {
             is_polled_[index] = false;
         } else if (completed->token.owner == kOwner) {
             report(ConnIndex{static_cast<std::uint8_t>(index)},

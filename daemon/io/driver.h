@@ -97,6 +97,10 @@ public:
                                            std::span<const std::byte> pinned) noexcept;
     void make_engine_in(const DriverConfig& config, reserve::Region& region) noexcept;
 
+    /// The reserved path: takes the interface's queues, which prepare_in() leaves to whoever has
+    /// them. `sockets_fd`: see ReservedPath. Before start(); EBUSY can be tried again.
+    [[nodiscard]] OrErrno<void> bind_path(int sockets_fd) noexcept;
+
     /// Starts to log in. Once.
     void start() noexcept;
     /// Settles, logs out, then Stopped. A second call hurries.

@@ -45,22 +45,27 @@ OrErrno<void> Driver::open_reserved(const DriverConfig& config, reserve::Region&
     netpath::tcp::Secret secret{};
     static_assert(sizeof(secret) <= sizeof(random));
     std::memcpy(&secret, random.data(), sizeof(secret));
-    if (auto opened = path_->open({.table_fd = wish.table_fd,
-                                   .sockets_fd = wish.sockets_fd,
-                                   .owner = wish.owner,
-                                   .secret = secret,
-                                   .demands_zero_copy = wish.demands_zero_copy});
-        !opened)
-        return opened;
+    if (auto prepared = path_->prepare({.table_fd = wish.table_fd,
+                                        .owner = wish.owner,
+                                        .secret = secret,
+                                        .demands_zero_copy = wish.demands_zero_copy});
+        !prepared)
+        return prepared;
     for (std::uint16_t queue = 0; queue < path_->queue_count(); ++queue)
         if (auto set = ring_.set_file(netpath::FileSlot{queue}, path_->descriptor(queue)); !set)
             return set;
     return {};
 }
 
+OrErrno<void> Driver::bind_path(int sockets_fd) noexcept {
+    HF_ASSERT(path_ != nullptr);
+    return path_->bind(sockets_fd);
+}
+
 void Driver::send_reserved(Instant now) noexcept {
+    if (!path_->is_bound()) return;  // Others use the ring meanwhile.
     for (std::uint8_t i = 0; i < connections_; ++i) lend(ConnIndex{i}, now);
-    path_->send_output(now);
+    path_->send_output(now, ring_, netpath::FileSlot{0});
     if (path_->has_input()) return;
     for (std::uint16_t queue = 0; queue < path_->queue_count(); ++queue) {
         if (is_polled_[queue]) continue;
@@ -88,6 +93,7 @@ void Driver::lend(ConnIndex conn, Instant now) noexcept {
 }
 
 void Driver::take_reserved(Instant now) noexcept {
+    if (!path_->is_bound()) return;
     path_->take_input(now);
     path_->wake(now);
     for (std::uint8_t i = 0; i < connections_; ++i) {
@@ -118,6 +124,7 @@ void Driver::receive_reserved(ConnIndex conn, Instant now) noexcept {
 /// Resets what is open, as far as the interface lets it.
 void Driver::bring_path_home() noexcept {
     constexpr int kTurnsMax = 20;
+    if (!path_->is_bound()) return;
     const Instant now = clock();
     for (std::uint8_t i = 0; i < connections_; ++i) static_cast<void>(path_->reset(i, now));
     for (int turn = 0; turn < kTurnsMax; ++turn) {

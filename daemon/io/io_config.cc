@@ -27,7 +27,10 @@ DriverConfig driver_config(const AttachSpec& spec, bool takes_over) noexcept {
     DriverConfig config{.session = spec.session, .limits = spec.limits, .tcp = {}};
     config.session.takes_over_device = takes_over;
     config.session.read_only = spec.session.read_only || spec.exported.read_only;
-    const SocketSpec buffers = socket_buffers_of(spec);
+    const bool is_reserved = spec.path == NetworkPath::Xdp;
+    // What the kernel reserve can pay for binds the kernel's sockets only.
+    const SocketSpec buffers = is_reserved ? spec.socket : socket_buffers_of(spec);
+    if (is_reserved) config.limits.transmit_pieces = kReservedTransmitPieces;
     config.tcp.send_bytes = buffers.send_bytes;
     config.tcp.receive_bytes = buffers.receive_bytes;
     // A dead path shows by then; NOP time-outs judge the target, this judges the wire.

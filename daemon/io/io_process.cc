@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,6 +46,21 @@ constexpr std::int32_t kIoPriority = 50;
 constexpr Duration kStandbySleep = Duration::from_ms(250);
 // A detach that stopped the export but cannot log out: the target gets this long.
 constexpr Duration kLogoutMax = Duration::from_s(30);
+// The reserved path. A process that takes over may find the interface down; less than a standby may
+// take to warm up.
+constexpr Duration kRouteWait = Duration::from_s(30);
+constexpr Duration kRouteRetry = Duration::from_ms(250);
+// Who had the queues lets go of them in the kernel's own time, some ten milliseconds after its
+// death. Less than the silence that a takeover is allowed.
+constexpr Duration kQueueWaitAfterDeath = Duration::from_s(8);
+constexpr Duration kQueueWait = Duration::from_s(2);
+constexpr Duration kQueueRetry = Duration::from_ms(5);
+
+/// For times in which nothing can wake us.
+void sleep_for(Duration time) noexcept {
+    const timespec left{.tv_sec = 0, .tv_nsec = time.ns()};
+    ::nanosleep(&left, nullptr);
+}
 
 /// A successor that starts cold needs memory while nothing can be swapped out: it may take what is
 /// kept for the likes of it. A refusal shows in protect().
@@ -73,6 +89,8 @@ public:
 private:
     [[nodiscard]] bool prepare() noexcept;
     [[nodiscard]] bool take_memory() noexcept;
+    [[nodiscard]] bool find_path() noexcept;
+    [[nodiscard]] bool take_queues() noexcept;
     [[nodiscard]] bool stand_by() noexcept;
     void await_order() noexcept;
     [[nodiscard]] bool begin() noexcept;
@@ -107,6 +125,7 @@ private:
     [[nodiscard]] bool map_gate() noexcept;
     void look_at_gate() noexcept;
     [[nodiscard]] reserve::Protection ring_row() noexcept;
+    [[nodiscard]] reserve::Protection path_row() noexcept;
     void publish_row(const reserve::Protection& row) noexcept;
     void publish_rows() noexcept;
     /// Always false.
@@ -155,6 +174,7 @@ StatusFacts IoProcess::first_facts() const noexcept {
     facts.plan_bytes = plan_.total().raw();
     facts.kernel_reserve_kib = inheritance_.kernel_reserve.value;
     facts.exported.kind = spec_.exported.kind;
+    facts.path.kind = spec_.path;
     return facts;
 }
 
@@ -197,6 +217,7 @@ bool IoProcess::prepare() noexcept {
 bool IoProcess::take_memory() noexcept {
     config_ = driver_config(spec_, takes_over());
     config_.flight = shared_.flight();
+    if (!find_path()) return false;
     Driver::add_to_plan(plan_, config_);
     if (!is_ublk()) plan_.add_objects<NbdExport>("NBD clients", 1, "sessions and their stages");
     const ByteCount arena_bytes = plan_.total();
@@ -214,6 +235,52 @@ bool IoProcess::take_memory() noexcept {
     if (!prepared)
         return fail_early(FailReason::IoFailed,
                           static_cast<std::uint64_t>(prepared.error().code()));
+    return true;
+}
+
+/// The ways over the interface that control found, which has the classifier.
+bool IoProcess::find_path() noexcept {
+    if (spec_.path != NetworkPath::Xdp) return true;
+    const Instant give_up = Driver::clock() + (takes_over() ? kRouteWait : Duration{});
+    auto found = find_reserved_path(config_.session, config_.limits, config_.tcp);
+    while (!found && Driver::clock() < give_up) {
+        sleep_for(kRouteRetry);
+        found = find_reserved_path(config_.session, config_.limits, config_.tcp);
+    }
+    if (found && found->routes[0].interface_index != spec_.gate.interface_index)
+        found = std::unexpected(Errno{EXDEV});
+    if (!found)
+        return fail_early(FailReason::NoPath, static_cast<std::uint64_t>(found.error().code()));
+    const std::span gate{inheritance_.gate.all};
+    config_.reserved = *found;
+    config_.reserved->table_fd = gate[GateFiles::kShared].get();
+    config_.reserved->sockets_fd = gate[GateFiles::kSockets].get();
+    config_.reserved->owner = netpath::classifier::FlowOwner{inheritance_.attachment};
+    return true;
+}
+
+/// The queues of the interface, which only one socket can have at a time. Everything that they need
+/// of this process is there.
+bool IoProcess::take_queues() noexcept {
+    const netpath::xdp::XdpPath* const path = driver_.reserved_path();
+    if (path == nullptr) return true;
+    const Instant began = Driver::clock();
+    const Instant give_up = began + (takes_over() ? kQueueWaitAfterDeath : kQueueWait);
+    for (;;) {
+        const auto bound = driver_.bind_path(config_.reserved->sockets_fd);
+        if (bound) break;
+        const bool may_change = takes_over() || bound.error() == Errno{EBUSY};
+        if (!may_change || Driver::clock() >= give_up)
+            return fail(FailReason::NoPath, static_cast<std::uint64_t>(bound.error().code()));
+        sleep_for(kQueueRetry);
+        loop_->show_life();
+    }
+    PathState& state = loop_->facts().path;
+    state.interface = spec_.gate.interface;
+    state.is_zero_copy = path->is_zero_copy();
+    state.queues = path->queue_count();
+    loop_->say(LogLevel::Info, IoEvent::QueuesTaken, state.queues,
+               static_cast<std::uint64_t>((Driver::clock() - began).ns() / 1000));
     return true;
 }
 
@@ -265,7 +332,8 @@ void IoProcess::await_order() noexcept {
 bool IoProcess::begin() noexcept {
     driver_.make_engine_in(config_, arena_->region());
     loop_.emplace(driver_, shared_.area(), first_facts());
-    if (gate_.is_mapped()) {
+    // The reserved path enters each flow by itself, and renews the lease.
+    if (gate_.is_mapped() && spec_.path == NetworkPath::Kernel) {
         guard_.emplace(gate_, netpath::classifier::FlowOwner{inheritance_.attachment});
         if (!guard_->begin(spec_.session.portals.span(), Driver::clock()))
             return fail(FailReason::IoFailed, static_cast<std::uint64_t>(ENOSPC));
@@ -275,6 +343,7 @@ bool IoProcess::begin() noexcept {
     loop_->say(LogLevel::Info, IoEvent::Started, static_cast<std::uint64_t>(::getpid()));
     loop_->say(LogLevel::Info, IoEvent::PlanMade, plan_.total().raw(), arena_->bytes().size());
     say_setting(IoEvent::KernelReserveSet, inheritance_.kernel_reserve);
+    if (!take_queues()) return false;
     if (!takes_over() || !is_ublk()) return true;
     // The kernel may let go of the dead process while we log in.
     if (auto begun = begin_export(); !begun) return refuse_export(begun.error().code());
@@ -379,6 +448,16 @@ reserve::Protection IoProcess::ring_row() noexcept {
                                "io_uring takes no restrictions; needs Linux 5.10");
 }
 
+/// How frames cross, as the kernel said when the queues were taken.
+reserve::Protection IoProcess::path_row() noexcept {
+    const bool is_zero_copy = loop_->facts().path.is_zero_copy;
+    return reserve::protection("network path", "AF_XDP, zero copy",
+                               is_zero_copy ? "AF_XDP, zero copy" : "AF_XDP, copy mode",
+                               is_zero_copy,
+                               "AF_XDP copies, and allocates for each frame sent: the driver has "
+                               "no zero copy");
+}
+
 void IoProcess::publish_row(const reserve::Protection& row) noexcept {
     StatusFacts& facts = loop_->facts();
     const bool fits = facts.protections.try_push({.name = row.name,
@@ -421,10 +500,15 @@ void IoProcess::look_at_gate() noexcept {
     const bool is_native = gate.state == GateState::Native;
     std::string_view found = is_native ? "native" : "generic";
     std::string_view advice = "it runs behind the driver: take a card with native XDP";
+    const bool drops = gate_.pressure_mode() != netpath::classifier::PressureMode::Off;
+    if (!drops) {
+        found = "drops nothing";
+        advice = "it drops nothing: attach with classifier = \"auto\" and a management_port";
+    }
     if (!is_leased) found = advice = "no lease";
     if (!is_there) found = advice = "its interface has gone";
     gate_row_ = reserve::protection("drop gate", "native", found,
-                                    is_there && is_native && is_leased, advice);
+                                    is_there && is_native && is_leased && drops, advice);
 }
 
 /// All protections but those of arm(): the last is the filter, which is built here and put on in
@@ -469,6 +553,7 @@ bool IoProcess::arm() noexcept {
     }
     // Not before the queue is mapped: what is mapped now is locked, and that needs a right.
     rows_.push(ring_row());
+    if (spec_.path == NetworkPath::Xdp) rows_.push(path_row());
     rows_.push(reserve::enter_landlock());
     look_at_gate();
     rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));
@@ -476,7 +561,7 @@ bool IoProcess::arm() noexcept {
     facts.locked_bytes = locked_bytes_;
     publish_rows();
     const TierVerdict verdict =
-        judge_tier(rows_, spec_.exported.kind, gate_row_ ? &*gate_row_ : nullptr);
+        judge_tier(rows_, spec_.exported.kind, gate_row_ ? &*gate_row_ : nullptr, spec_.path);
     facts.tier = verdict.tier;
     facts.tier_reasons = verdict.reasons;
     loop_->say(LogLevel::Note, IoEvent::TierGiven, static_cast<std::uint64_t>(verdict.tier));

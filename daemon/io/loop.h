@@ -52,6 +52,8 @@ public:
     [[nodiscard]] StatusFacts& facts() noexcept { return facts_; }
     [[nodiscard]] RequestMeter& meter() noexcept { return meter_; }
     void enter(IoPhase phase) noexcept;
+    /// For a caller that waits for something without turning the loop.
+    void show_life() noexcept { status_.beat(); }
     void say(LogLevel level, IoEvent event, std::uint64_t a = 0, std::uint64_t b = 0) noexcept;
     /// Tells control, in order; dropped when it does not listen and kTellingsMax wait.
     void tell(const ControlMessage& message) noexcept;

@@ -15,8 +15,11 @@ void add(TierVerdict& verdict, std::string_view text, std::string_view more = {}
 }  // namespace
 
 TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported,
-                       const reserve::Protection* gate) noexcept {
-    TierVerdict verdict{.tier = PromiseTier::B, .reasons = {}};
+                       const reserve::Protection* gate, NetworkPath path) noexcept {
+    const bool has_gate = gate != nullptr && gate->holds;
+    const bool is_reserved = path == NetworkPath::Xdp;
+    TierVerdict verdict{.tier = is_reserved && has_gate ? PromiseTier::A : PromiseTier::B,
+                        .reasons = {}};
     if (exported != ExportKind::Ublk) {
         verdict.tier = PromiseTier::C;
         add(verdict, "the export is NBD, whose kernel client allocates memory");
@@ -29,11 +32,11 @@ TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported,
         else
             add(verdict, row.advice.view());
     }
-    if (verdict.tier == PromiseTier::B)
+    if (verdict.tier == PromiseTier::B && !is_reserved)
         add(verdict, "TCP is the kernel's; tier A needs AF_XDP zero copy");
     if (gate == nullptr)
         add(verdict, "no drop gate: stray packets are paid from the kernel reserve");
-    else if (!gate->holds)
+    else if (!has_gate)
         add(verdict, "no drop gate: ", gate->advice.view());
     return verdict;
 }

@@ -14,9 +14,11 @@ struct TierVerdict {
     FixedVector<FixedString<95>, 8> reasons;  ///< Why not a better one.
 };
 
-/// Tier A needs the reserved network path, so the kernel path gives B at best.
-/// `gate`: the classifier's row, which only tier A needs; null without one.
+/// Tier A needs the reserved network path without copies, so the kernel path gives B at best; a
+/// copying one has a row that does not hold. `gate`: the classifier's row, which only tier A needs;
+/// null without one. `path`: Kernel or Xdp.
 [[nodiscard]] TierVerdict judge_tier(const reserve::Protections& rows, ExportKind exported,
-                                     const reserve::Protection* gate = nullptr) noexcept;
+                                     const reserve::Protection* gate = nullptr,
+                                     NetworkPath path = NetworkPath::Kernel) noexcept;
 
 }  // namespace holdfast::daemon

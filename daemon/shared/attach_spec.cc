@@ -166,6 +166,12 @@ bool is_usable(const ExportSpec& exported) noexcept {
     return exported.kind != ExportKind::Nbd || path.starts_with('/');
 }
 
+bool is_usable_path(const AttachSpec& spec) noexcept {
+    const bool has_gate =
+        spec.gate.state == GateState::Native || spec.gate.state == GateState::Generic;
+    return spec.path == NetworkPath::Kernel || (spec.path == NetworkPath::Xdp && has_gate);
+}
+
 }  // namespace
 
 bool is_attachment_name(std::string_view name) noexcept {
@@ -189,6 +195,7 @@ std::expected<void, SpecError> check(const AttachSpec& spec) noexcept {
     if (static_cast<std::uint8_t>(spec.exported.kind) >= kExportKindCount ||
         !is_usable(spec.exported))
         return std::unexpected{Export};
+    if (!is_usable_path(spec)) return std::unexpected{Path};
     if (const auto session = check_session(spec.session); !session) return session;
     return check_limits(spec);
 }

@@ -58,7 +58,7 @@ enum AttachFlag : std::uint32_t {
 /// See the file comment. Portal hosts are numeric addresses here: nobody resolves names later.
 struct AttachSpec {
     static constexpr std::uint32_t kMagic = 0x48'46'41'53;  // "HFAS"
-    static constexpr std::uint16_t kVersion = 3;
+    static constexpr std::uint16_t kVersion = 4;
     static constexpr std::uint32_t kRequestBytesMax = 4U * 1024 * 1024;
     /// depth * request_bytes_max at most; one attachment never plans for more data than this.
     static constexpr std::uint64_t kDataBytesMax = 512ULL * 1024 * 1024;
@@ -75,6 +75,9 @@ struct AttachSpec {
     initiator::SessionConfig session;
     initiator::EngineLimits limits;
     SocketSpec socket;
+    /// Kernel or Xdp; Auto was decided by whoever made the spec. Xdp goes with a gate that is
+    /// there, through whose interface the session runs.
+    NetworkPath path = NetworkPath::Kernel;
     ExportSpec exported;
     GateSpec gate;
 };
@@ -110,8 +113,9 @@ enum class SpecError : std::uint8_t {
     DataBytes,     ///< depth * request_bytes_max beyond kDataBytesMax.
     SocketBytes,   ///< Beyond 64 MiB.
     Export,        ///< Not an ExportKind, a bad ublk id, or an NBD path that is not absolute.
+    Path,          ///< Neither Kernel nor Xdp, or Xdp without a classifier.
 };
-inline constexpr std::uint8_t kSpecErrorCount = 23;
+inline constexpr std::uint8_t kSpecErrorCount = 24;
 
 /// Judges every field. Safe on any bit pattern: reads nothing whose length it has not checked.
 [[nodiscard]] std::expected<void, SpecError> check(const AttachSpec& spec) noexcept;

@@ -77,8 +77,9 @@ enum class FailReason : std::uint8_t {
     IoFailed,            ///< code: errno of a ring or a socket.
     Unreachable,         ///< No portal answered in time. notice: the engine's last word.
     LeftBehind,          ///< A process that an earlier supervisor left behind serves this unit.
+    NoPath,              ///< The reserved path cannot be had. code: errno; EBUSY: a queue is taken.
 };
-inline constexpr std::uint8_t kFailReasonCount = 16;
+inline constexpr std::uint8_t kFailReasonCount = 17;
 
 /// The front of every message.
 struct MessageHeader {

@@ -28,8 +28,9 @@ enum class IoEvent : std::uint8_t {
     HostUnknown,        ///< a: 0. A redirect named a host that cannot be resolved.
     TookOver,           ///< a: microseconds since the supervisor noticed the death.
     DeviceAdopted,      ///< a: the same, when the kernel had taken us as its successor.
+    QueuesTaken,        ///< a: how many of the interface. b: microseconds waited for them.
 };
-inline constexpr std::uint8_t kIoEventCount = 20;
+inline constexpr std::uint8_t kIoEventCount = 21;
 
 /// Which call CallFailed is about.
 enum class IoCall : std::uint8_t {

@@ -29,6 +29,11 @@ bool is_sound(const ExportState& exported) noexcept {
            is_sound(exported.is_ready) && is_sound(exported.read_only) && is_sound(exported.path);
 }
 
+bool is_sound(const PathState& path) noexcept {
+    return static_cast<std::uint8_t>(path.kind) < kNetworkPathCount &&
+           is_sound(path.is_zero_copy) && is_sound(path.interface);
+}
+
 template <class T, std::size_t N>
 bool has_sound_size(const FixedVector<T, N>& list) noexcept {
     return list.size() <= N;
@@ -57,7 +62,7 @@ bool facts_are_sound(const StatusFacts& facts) noexcept {
     const bool rows_are_sound =
         std::ranges::all_of(facts.protections, [](const auto& row) { return is_sound(row); });
     return reasons_are_sound && rows_are_sound && is_sound(facts.device) &&
-           is_sound(facts.exported);
+           is_sound(facts.exported) && is_sound(facts.path);
 }
 
 }  // namespace holdfast::daemon

@@ -59,6 +59,14 @@ struct ExportState {
     std::uint64_t size_bytes = 0;
 };
 
+/// Who carries the session's TCP, as read back.
+struct PathState {
+    NetworkPath kind = NetworkPath::Kernel;
+    bool is_zero_copy = false;    ///< Xdp: as the kernel says. Else frames are copied.
+    std::uint16_t queues = 0;     ///< Xdp: receive queues, each with a socket. 0: none bound yet.
+    FixedString<15> interface{};  ///< Xdp.
+};
+
 /// A notice with its time.
 struct TimedNotice {
     Instant at;  ///< CLOCK_MONOTONIC.
@@ -96,6 +104,7 @@ struct StatusFacts {
     initiator::EngineCounters counters;
     initiator::DeviceFacts device;
     ExportState exported;
+    PathState path;
     LatencyHistogram read_latency;
     LatencyHistogram write_latency;
     LatencyHistogram flush_latency;
@@ -112,7 +121,7 @@ static_assert(std::is_standard_layout_v<StatusFacts>);
 
 /// The shared part. Zero-filled memory is a block in which nothing was published yet.
 struct StatusBlock {
-    static constexpr std::uint64_t kVersion = 5;
+    static constexpr std::uint64_t kVersion = 6;
     static constexpr std::size_t kWords = (sizeof(StatusFacts) + 7) / 8;
 
     /// Odd while the writer is at work; 0: nothing published yet.

@@ -37,6 +37,9 @@ StatusFacts sample_facts() {
     facts.exported.path.assign_cut("/dev/ublkb0");
     facts.exported.ublk_id = 0;
     facts.exported.size_bytes = 1 << 20;
+    facts.path.kind = NetworkPath::Xdp;
+    facts.path.interface.assign_cut("eth0");
+    facts.path.queues = 4;
     facts.protections.push({.name = {}, .wanted = {}, .found = {}, .advice = {}, .holds = false});
     facts.protections[0].name.assign_cut("mlockall");
     facts.tier_reasons.push({});
@@ -94,6 +97,10 @@ TEST(StatusJson, HasEveryDocumentedKey) {
                             "export.size_bytes:number",
                             "export.read_only:boolean",
                             "export.ublk_id:number",
+                            "path.kind:string",
+                            "path.interface:string",
+                            "path.mode:string",
+                            "path.queues:number",
                             "session.phase:string",
                             "session.target:string",
                             "session.lun:string",

@@ -42,6 +42,24 @@ TEST(Tier, DropGateIsOnlyForA) {
     EXPECT_EQ(without.reasons.size(), 2U);
 }
 
+// Goal: the reserved path gives A with zero copy and a gate that drops; without the gate B; in copy
+// mode, whose row does not hold, C, as its NBD export does. It never says that TCP is the kernel's.
+TEST(Tier, ReservedPathGivesA) {
+    const auto gate = reserve::protection("drop gate", "native", "native", true, "");
+    const auto loose = reserve::protection("drop gate", "native", "generic", false, "a card");
+    const auto judge = [&](bool is_zero_copy, ExportKind kind, const reserve::Protection& row) {
+        return judge_tier(rows(is_zero_copy), kind, &row, NetworkPath::Xdp);
+    };
+    EXPECT_EQ(judge(true, ExportKind::Ublk, gate).tier, PromiseTier::A);
+    EXPECT_TRUE(judge(true, ExportKind::Ublk, gate).reasons.empty());
+    const TierVerdict without = judge(true, ExportKind::Ublk, loose);
+    EXPECT_EQ(without.tier, PromiseTier::B);
+    ASSERT_EQ(without.reasons.size(), 1U);
+    EXPECT_EQ(without.reasons[0].view(), "no drop gate: a card");
+    EXPECT_EQ(judge(false, ExportKind::Ublk, gate).tier, PromiseTier::C);
+    EXPECT_EQ(judge(true, ExportKind::Nbd, gate).tier, PromiseTier::C);
+}
+
 // Goal: a layer of the sandbox that this kernel lacks costs no tier.
 TEST(Tier, AMissingLayerDoesNotLowerIt) {
     reserve::Protections all = rows(true);

@@ -71,6 +71,14 @@ std::vector<Breakage> breakages() {
              s.exported.kind = ExportKind::Nbd;
              s.exported.nbd_socket_path.assign_cut("relative");
          }},
+        {Path, [](AttachSpec& s) { s.path = NetworkPath::Xdp; }},
+        {Path, [](AttachSpec& s) { s.path = NetworkPath::Auto; }},
+        {Path, [](AttachSpec& s) { s.path = static_cast<NetworkPath>(9); }},
+        {Path,
+         [](AttachSpec& s) {
+             s.path = NetworkPath::Xdp;
+             s.gate.state = GateState::Missing;
+         }},
     };
 }
 
@@ -81,6 +89,16 @@ TEST(AttachSpec, GoodSpecPasses) {
     const auto copy = attach_spec_from(bytes_of(spec));
     ASSERT_TRUE(copy);
     EXPECT_EQ(copy->name.view(), "swap0");
+}
+
+// Goal: the reserved path goes with a classifier that is there, in either place.
+TEST(AttachSpec, ReservedPathNeedsAClassifier) {
+    AttachSpec spec = sample_spec();
+    spec.path = NetworkPath::Xdp;
+    for (const GateState state : {GateState::Native, GateState::Generic}) {
+        spec.gate.state = state;
+        EXPECT_TRUE(check(spec));
+    }
 }
 
 // Goal: each absurd field is refused under its own name, so that the operator learns which it was.
