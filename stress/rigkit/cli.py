@@ -43,6 +43,8 @@ def parser():
         each.add_argument("--target", choices=("tgt", "ram"), help="default: ram when it is built")
         each.add_argument("--holdfast-bin", metavar="DIR", help="default: the newest build")
     run.add_argument("--tuned", action="store_true", help="vm.min_free_kbytes=16384 in the guest")
+    run.add_argument("--min-free-kbytes", type=int, metavar="KIB",
+                     help="another one, with and without --tuned")
     run.add_argument("--runs", type=_positive, default=1, metavar="N")
     run.add_argument("--seconds", type=_positive, metavar="S", help="length of the load")
     run.add_argument("--requests", type=_positive, metavar="N",
@@ -153,6 +155,7 @@ def run_scenario(arguments):
         initiator=arguments.initiator or scenario.initiators[0],
         target=arguments.target,
         tuned=arguments.tuned,
+        min_free_kbytes=arguments.min_free_kbytes,
         seconds=arguments.seconds,
         holdfast_bin=arguments.holdfast_bin,
         keep=arguments.keep,

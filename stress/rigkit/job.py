@@ -16,8 +16,8 @@ def shell_word(value):
     return "'" + str(value).replace("'", "'\\''") + "'"
 
 
-def common_variables(target, tuned):
-    """What every job is told. `target` is a targets.Target."""
+def common_variables(target, min_free_kbytes=None):
+    """What every job is told. `target` is a targets.Target; None leaves the setting alone."""
     return {
         "HOST_ADDRESS": network.HOST_ADDRESS,
         "GUEST_ADDRESS": network.GUEST_ADDRESS,
@@ -28,7 +28,7 @@ def common_variables(target, tuned):
         "IQN": targets.IQN,
         "LUN": target.lun,
         "HUNG_TASK_S": HUNG_TASK_S,
-        "MIN_FREE_KBYTES": TUNED_MIN_FREE_KBYTES if tuned else "",
+        "MIN_FREE_KBYTES": min_free_kbytes or "",
     }
 
 

@@ -169,7 +169,7 @@ class Lio:
         self.facts.console = facts_module.scan_console(self.guest.console_text())
 
     def _variables(self):
-        return {**job.common_variables(self, tuned=False), **self.settings.variables()}
+        return {**job.common_variables(self), **self.settings.variables()}
 
     @staticmethod
     def _steps():

@@ -34,6 +34,7 @@ class Options:
     initiator: str = "holdfast"
     target: str | None = None
     tuned: bool = False
+    min_free_kbytes: int | None = None  # in the guest, before the attach
     seconds: int | None = None
     holdfast_bin: str | None = None
     keep: bool = False
@@ -212,9 +213,13 @@ class Run:
         """How long the load runs."""
         return self.options.seconds or self.scenario.seconds
 
+    def _min_free_kbytes(self):
+        tuned = job.TUNED_MIN_FREE_KBYTES if self.options.tuned else None
+        return self.options.min_free_kbytes or tuned
+
     def _variables(self):
         return {
-            **job.common_variables(self.target, self.options.tuned),
+            **job.common_variables(self.target, self._min_free_kbytes()),
             "PROFILE": self.scenario.profile,
             "SECONDS_LOAD": self.seconds_load(),
             "SEED": self.options.seed,

@@ -35,7 +35,7 @@ def interactive(arguments, the_image):
         with network.Network() as net, target_class(
             net, folder, SHELL_SIZE_MIB, programs=arguments.holdfast_bin
         ) as target:
-            variables = job.common_variables(target, tuned=False)
+            variables = job.common_variables(target)
             variables |= {"PROFILE": "swap", "ATTACH": initiator.attach}
             steps = ("network_up", "common_settings", STEPS)
             payload = job.make_payload(folder, variables, steps, programs)
