@@ -93,7 +93,7 @@ function(_holdfast_use_precompiled name owner)
         return()
     endif()
     target_compile_options(${name} PRIVATE ${holdfast_pch_options})
-    if(NOT owner STREQUAL "holdfast_pch_product")
+    if(owner IN_LIST holdfast_pch_unoptimised)
         target_compile_options(${name} PRIVATE -O0)
     endif()
     target_precompile_headers(${name} REUSE_FROM ${owner})
@@ -115,9 +115,15 @@ if(HF_QUICK)
         <map> <memory> <fmt/format.h> <nlohmann/json.hpp>)
     _holdfast_precompile(holdfast_pch_tests "holdfast_control_flags;GTest::gmock" ${holdfast_pch_standard}
         <fstream> <map> <memory> <sstream> <thread> <gmock/gmock.h> <gtest/gtest.h>)
-    # What tests and the control side do takes less time than optimising it would.
-    target_compile_options(holdfast_pch_tests PRIVATE -O0)
-    target_compile_options(holdfast_pch_control PRIVATE -O0)
+    # What tests and the control side do takes less time than optimising it would. Not the control
+    # side with sanitizers: its recursion into deep JSON would not fit the stack.
+    set(holdfast_pch_unoptimised holdfast_pch_tests)
+    if(NOT HF_SANITIZE)
+        list(APPEND holdfast_pch_unoptimised holdfast_pch_control)
+    endif()
+    foreach(owner IN LISTS holdfast_pch_unoptimised)
+        target_compile_options(${owner} PRIVATE -O0)
+    endforeach()
 endif()
 
 function(_holdfast_sources out)

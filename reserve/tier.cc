@@ -7,7 +7,7 @@ namespace holdfast::reserve {
 namespace {
 
 struct Need {
-    bool (*is_met)(const HostFacts&) noexcept;
+    bool (*is_met)(const HostFacts&) noexcept = nullptr;
     TierReason reason;
 };
 

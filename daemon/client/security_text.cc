@@ -34,13 +34,13 @@ std::string capabilities_cell(const Json& process) {
 }
 
 std::string filter_cell(const Json& process) {
-    const std::string mode = cell(process, "seccomp");
+    std::string mode = cell(process, "seccomp");
     if (mode != "filter") return mode;
     return fmt::format("{} x {}", mode, cell(process, "seccomp_filters"));
 }
 
 std::string scheduling_cell(const Json& process) {
-    const std::string policy = cell(process, "scheduling");
+    std::string policy = cell(process, "scheduling");
     if (policy != "SCHED_FIFO" && policy != "SCHED_RR") return policy;
     return fmt::format("{} {}", policy, cell(process, "priority"));
 }
