@@ -87,15 +87,11 @@ function(_holdfast_precompile name libraries)
     target_precompile_headers(${name} PRIVATE ${ARGN})
 endfunction()
 
-# With the owner's optimisation, without which the header would not fit.
 function(_holdfast_use_precompiled name owner)
     if(NOT HF_QUICK)
         return()
     endif()
     target_compile_options(${name} PRIVATE ${holdfast_pch_options})
-    if(owner IN_LIST holdfast_pch_unoptimised)
-        target_compile_options(${name} PRIVATE -O0)
-    endif()
     target_precompile_headers(${name} REUSE_FROM ${owner})
 endfunction()
 
@@ -115,15 +111,8 @@ if(HF_QUICK)
         <map> <memory> <fmt/format.h> <nlohmann/json.hpp>)
     _holdfast_precompile(holdfast_pch_tests "holdfast_control_flags;GTest::gmock" ${holdfast_pch_standard}
         <fstream> <map> <memory> <sstream> <thread> <gmock/gmock.h> <gtest/gtest.h>)
-    # What tests and the control side do takes less time than optimising it would. Not the control
-    # side with sanitizers: its recursion into deep JSON would not fit the stack.
-    set(holdfast_pch_unoptimised holdfast_pch_tests)
-    if(NOT HF_SANITIZE)
-        list(APPEND holdfast_pch_unoptimised holdfast_pch_control)
-    endif()
-    foreach(owner IN LISTS holdfast_pch_unoptimised)
-        target_compile_options(${owner} PRIVATE -O0)
-    endforeach()
+    # What tests compile is run once: optimising it takes longer than it saves.
+    target_compile_options(holdfast_pch_tests PRIVATE -O0)
 endif()
 
 function(_holdfast_sources out)
@@ -196,6 +185,9 @@ function(holdfast_test name)
     target_compile_definitions(${name} PRIVATE
         HF_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HF_BINARY_DIR="${CMAKE_BINARY_DIR}")
     _holdfast_use_precompiled(${name} holdfast_pch_tests)
+    if(HF_QUICK)
+        target_compile_options(${name} PRIVATE -O0)
+    endif()
     _holdfast_relax(${sources})
     include(GoogleTest)
     gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
