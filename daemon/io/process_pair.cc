@@ -96,6 +96,7 @@ OrErrno<void> ProcessPair::start(const PairContext& context) noexcept {
 void ProcessPair::forget() noexcept {
     if (standby_.pid > 0) ::kill(standby_.pid, SIGKILL);
     is_used_ = false;
+    settling_pid_ = 0;
     shared_ = SharedMapping{};
     for (UniqueFd* const fd : {&area_, &control_end_, &io_end_, &listener_, &order_, &lock_})
         fd->reset();

@@ -71,6 +71,9 @@ public:
     [[nodiscard]] std::int32_t ublk_id() const noexcept { return device_; }
     /// The same, after looking whether one was made meanwhile.
     [[nodiscard]] std::int32_t learn_device() noexcept;
+    /// The process that sets the device up, 0 for none: one at a time, however often control asks.
+    [[nodiscard]] pid_t settling_pid() const noexcept { return settling_pid_; }
+    void set_settling(pid_t pid) noexcept { settling_pid_ = pid; }
     /// Nobody serves, and requests wait.
     [[nodiscard]] bool is_holding() const noexcept {
         return pair_.state().active == watchdog::ActivePhase::Holding;
@@ -135,6 +138,7 @@ private:
     Process active_;
     Process standby_;
     std::int32_t device_ = -1;
+    pid_t settling_pid_ = 0;
     Instant died_at_ = Instant::never();  // The last active; CLOCK_MONOTONIC.
     SharedMapping shared_;
     UniqueFd area_;

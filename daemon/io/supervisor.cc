@@ -130,10 +130,11 @@ void Supervisor::reap() noexcept {
             on_control_exit(status);
         else if (pid == maker_.pid())
             on_maker_exit();
-        else if (pid == settling_pid_)
-            settling_pid_ = 0;
         else if (ProcessPair* const pair = find_pair_of(pid))
             on_io_exit(*pair, pid, status);
+        else if (const auto settled = std::ranges::find(pairs_, pid, &ProcessPair::settling_pid);
+                 settled != pairs_.end())
+            settled->set_settling(0);
     }
 }
 
@@ -320,11 +321,11 @@ void Supervisor::bury_ublk(std::int32_t id) noexcept {
 /// Control may not write to /sys. It names no device: we know which one the attachment has.
 void Supervisor::settle_device(ProcessPair& pair) noexcept {
     const std::int32_t device = pair.learn_device();
-    if (device < 0 || settling_pid_ > 0) return;
+    if (device < 0 || pair.settling_pid() > 0) return;
     const auto pid = maker_.make(
         {.kind = MakeKind::DeviceSettings, .depth = pair.spec().limits.depth, .device = device},
         {});
-    settling_pid_ = pid.value_or(0);
+    pair.set_settling(pid.value_or(0));
 }
 
 /// The second-best sign of pressure: it needs us to run.

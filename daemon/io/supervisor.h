@@ -103,7 +103,6 @@ private:
     watchdog::LifeSigns signs_;
     bool is_ready_ = false;            // The manager knows that clients are served.
     std::uint32_t told_counts_ = ~0U;  // What it was told last.
-    pid_t settling_pid_ = 0;           // One device at a time.
     UniqueFd control_;
     pid_t control_pid_ = 0;
     Instant control_started_;

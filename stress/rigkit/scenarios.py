@@ -23,6 +23,7 @@ SQUEEZE_SECONDS = 20
 
 FLOOD_PACKETS_PER_S_MIN = 18000
 UPGRADES = 10
+ATTACHMENTS = 4
 
 SWAP_SCRIPT = """
 mkswap "$DEV" >/dev/null || give_up "mkswap failed"
@@ -45,7 +46,7 @@ report_counters after
 """
 
 # Passes of "write everything, then verify everything" until the time is over.
-FILES_SCRIPT = """
+FILES_LOAD = """
 mkfs.ext4 -q -E lazy_itable_init=0 "$DEV" >/tmp/mkfs.log 2>&1 ||
     { log mkfs </tmp/mkfs.log; give_up "mkfs failed"; }
 mount "$DEV" /mnt/lun || give_up "mount failed"
@@ -64,6 +65,8 @@ while [ "${uptime%.*}" -lt $ends ] && [ $status = 0 ]; do
 done
 rig "fio_status=$status"
 [ $status = 0 ] || log fio </tmp/fio.log
+"""
+FILES_CHECK = """
 rig phase=loaded
 umount /mnt/lun || give_up "umount failed"
 e2fsck -fn "$DEV" >/tmp/fsck.log 2>&1
@@ -71,9 +74,10 @@ rig "fsck_status=$?"
 log fsck </tmp/fsck.log
 report_counters after
 """
+FILES_SCRIPT = FILES_LOAD + FILES_CHECK
 
 # The files' script, and beside it one upgrade after the other, each to the same program.
-UPGRADE_SCRIPT = """
+UPGRADE_BESIDE = """
 upgrade_again_and_again() {
     upgraded=0
     while [ $upgraded -lt "$UPGRADES" ]; do
@@ -89,7 +93,29 @@ upgrade_again_and_again() {
 }
 upgrade_again_and_again &
 upgrader=$!
-""" + FILES_SCRIPT.replace("rig phase=loaded", 'wait "$upgrader"\nrig phase=loaded')
+"""
+UPGRADE_SCRIPT = UPGRADE_BESIDE + FILES_LOAD + 'wait "$upgrader"\n' + FILES_CHECK
+
+# Beside the initiator's own attachment others at once. Each device's queue must have been set up.
+SEVERAL_SCRIPT = """
+rig phase=load
+slot=1 clients=
+while [ $slot -lt "$ATTACHMENTS" ]; do
+    holdfast attach --profile swap --force-tier --shared --slot $slot --name "more$slot" \\
+        "iscsi://$HOST_ADDRESS:$ISCSI_PORT/$IQN/$LUN" >"/tmp/attach$slot.log" 2>&1 &
+    clients="$clients $!" slot=$((slot + 1))
+done
+for client in $clients; do
+    wait "$client"
+    rig "attach_status=$?"
+done
+all_set_up() { [ "$(cat /sys/block/ublkb*/queue/nr_requests | grep -cx 31)" = "$ATTACHMENTS" ]; }
+wait_for 100 all_set_up
+rig "set_up=$(cat /sys/block/ublkb*/queue/nr_requests | grep -cx 31)"
+cat /tmp/attach*.log >/tmp/attached.log
+log attached </tmp/attached.log
+rig phase=loaded
+"""
 
 # What a page-in waits for while pages go out: one reader without read-ahead, beside a writer that
 # does not use the link up.
@@ -201,6 +227,22 @@ def demand_upgrade(facts):
     """As demand_files, and every upgrade took place."""
     made = facts.number("upgrades", 0)
     return [*demand_files(facts), (made == UPGRADES, f"{made} of {UPGRADES} upgrades took place")]
+
+
+def read_several(facts):
+    """Which attach failed; there is nothing else to read."""
+    failed = [status for status in facts.lists.get("attach_status", []) if status != "0"]
+    facts.values["attach_failures"] = str(len(failed))
+
+
+def demand_several(facts):
+    """All were attached, and none was forgotten."""
+    attached = 1 + len(facts.lists.get("attach_status", [])) - facts.number("attach_failures", 0)
+    set_up = facts.number("set_up", 0)
+    return [
+        (attached == ATTACHMENTS, f"{attached} of {ATTACHMENTS} were attached"),
+        (set_up == ATTACHMENTS, f"{set_up} of {ATTACHMENTS} queues spare a tag"),
+    ]
 
 
 def read_power_cut(facts):
@@ -316,6 +358,18 @@ UPGRADE = Scenario(
     initiators=("holdfast",),
 )
 
+SEVERAL = Scenario(
+    name="several",
+    proves="each of several devices that come at once spares a tag, so that its death is noticed",
+    script=SEVERAL_SCRIPT,
+    read=read_several,
+    demands=demand_several,
+    figures=("set_up",),
+    variables={"ATTACHMENTS": ATTACHMENTS},
+    initiators=("holdfast",),
+    kernels=("6.12",),  # Later ones need no spare tag.
+)
+
 POWER_CUT = Scenario(
     name="power-cut",
     proves="flushed and FUA writes survive a power cut of the target, and no block is torn",
@@ -369,7 +423,7 @@ ALL = {
     each.name: each
     for each in (
         *(SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD),
-        *(TARGET_RESTART, UPGRADE, POWER_CUT, PAGE_IN),
+        *(TARGET_RESTART, UPGRADE, SEVERAL, POWER_CUT, PAGE_IN),
         *(XDP_AUDIT, NO_MEMORY),
     )
 }
