@@ -31,7 +31,8 @@ struct GateSpec {
     FixedString<63> refusal;  ///< Missing: why.
 };
 
-/// Descriptors, in the order in which they travel. None of them, or all but some events.
+/// Descriptors, in the order in which they travel. None of them, or all, or all but
+/// the events.
 struct GateFiles {
     static constexpr std::size_t kCount = 6;
     static constexpr std::size_t kShared = 0;   ///< classifier::ClassifierTable::map().

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "daemon/control/log_drain.h"
@@ -43,15 +44,24 @@ StatusFacts ready_facts(const AttachSpec& spec) {
     return facts;
 }
 
-/// Plays everything up to Ready.
-PlayedIo bring_up(PlayedSupervisor& world) {
+/// Plays everything up to Ready. `facts`: what was published, for the caller to go on with; `more`
+/// completes them before.
+PlayedIo bring_up(
+    PlayedSupervisor& world, StatusFacts& facts, const std::function<void()>& more = [] {}) {
     const auto attach = world.hear_attach();
     EXPECT_TRUE(attach);
     if (!attach) return {};
     PlayedIo io = world.make_io(attach->header.request_id);
-    io.publish(ready_facts(attach->spec));
+    facts = ready_facts(attach->spec);
+    more();
+    io.publish(facts);
     io.say({.header = {.kind = MessageKind::Ready}});
     return io;
+}
+
+PlayedIo bring_up(PlayedSupervisor& world) {
+    StatusFacts facts;
+    return bring_up(world, facts);
 }
 
 std::string state_of(const PlayedSupervisor& world, const std::string& name) {
@@ -122,14 +132,12 @@ TEST(ControlServer, AClientThatDoesNotReadDelaysNobody) {
 TEST(ControlServer, AnswersAreMadeWhenThoseBeforeAreTaken) {
     PlayedSupervisor world{kConfigured};
     world.start();
-    const auto attach = world.hear_attach();
-    ASSERT_TRUE(attach);
-    const PlayedIo io = world.make_io(attach->header.request_id);
-    StatusFacts facts = ready_facts(attach->spec);
-    while (facts.protections.try_push({.name = {}, .wanted = {}, .found = {}, .advice = {}}))
-        facts.protections[facts.protections.size() - 1].advice.assign_cut(std::string(200, 'x'));
-    io.publish(facts);
-    io.say({.header = {.kind = MessageKind::Ready}});
+    StatusFacts facts;
+    const PlayedIo io = bring_up(world, facts, [&facts] {
+        while (facts.protections.try_push({.name = {}, .wanted = {}, .found = {}, .advice = {}}))
+            facts.protections[facts.protections.size() - 1].advice.assign_cut(
+                std::string(200, 'x'));
+    });
     ASSERT_TRUE(becomes(world, "disk0", "ready"));
     constexpr std::uint32_t kRequests = RequestRate::kAtOnce - 5;
     const UniqueFd client = world.begin("status");
@@ -512,13 +520,9 @@ TEST(ControlServer, TraceOfADamagedRecorderIsAFailure) {
 TEST(ControlServer, ALossLeavesItsRecording) {
     PlayedSupervisor world{kConfigured};
     world.start();
-    const auto attach = world.hear_attach();
-    ASSERT_TRUE(attach);
-    const PlayedIo io = world.make_io(attach->header.request_id);
-    StatusFacts facts = ready_facts(attach->spec);
-    facts.session_phase = initiator::SessionPhase::Ready;
-    io.publish(facts);
-    io.say({.header = {.kind = MessageKind::Ready}});
+    StatusFacts facts;
+    const PlayedIo io =
+        bring_up(world, facts, [&facts] { facts.session_phase = initiator::SessionPhase::Ready; });
     ASSERT_TRUE(becomes(world, "disk0", "ready"));
     EXPECT_TRUE(kept_traces(world).empty());
     record_something(io);

@@ -116,6 +116,14 @@ protected:
     void begin_reclaim() const { run(0); }
     void end_reclaim() const { run(1); }
     void say_over() const { run(2); }
+    /// Somebody waits for memory: at least that long. Returns how long it was.
+    Duration reclaim_for(Duration least) const {
+        const Instant begun = now();
+        begin_reclaim();
+        ::usleep(static_cast<useconds_t>(least.ns() / 1000));
+        end_reclaim();
+        return now() - begun;
+    }
 
     static constexpr Duration kHour = Duration::from_s(3600);
 
@@ -198,13 +206,7 @@ TEST_F(ClassifierPressure, WaitsAreSummedUp) {
         table_->set_pressure_stall(kStall);
         Duration longest{};
         const Instant first = now();
-        for (int i = 0; i < 30; ++i) {
-            const Instant begun = now();
-            begin_reclaim();
-            ::usleep(1000);
-            end_reclaim();
-            longest = std::max(longest, now() - begun);
-        }
+        for (int i = 0; i < 30; ++i) longest = std::max(longest, reclaim_for(Duration::from_ms(1)));
         if (longest >= kStall || now() - first >= Duration::from_ms(90)) continue;
         EXPECT_TRUE(drops_strays());
         return;
@@ -221,11 +223,7 @@ TEST_F(ClassifierPressure, WaitsAreForgotten) {
         table_->set_pressure_stall(kStall);
         Duration longest{};
         for (int i = 0; i < 4 && longest < kStall; ++i) {
-            const Instant begun = now();
-            begin_reclaim();
-            ::usleep(500);
-            end_reclaim();
-            longest = std::max(longest, now() - begun);
+            longest = std::max(longest, reclaim_for(Duration::from_us(500)));
             ::usleep(110'000);
         }
         if (longest >= kStall) continue;
