@@ -52,8 +52,9 @@ Tuning default_tuning(ProfileId profile) {
     Tuning tuning;
     switch (profile) {
     case ProfileId::Swap:
-        // Locked memory is memory that the machine cannot use: 4 MiB of data at most.
-        tuning.depth = 32;
+        // Locked memory is memory that the machine cannot use: 2 MiB of data at most. A deeper
+        // queue of pages on their way out makes each page that somebody waits for wait longer.
+        tuning.depth = 16;
         tuning.request_bytes = 128 * 1024;
         tuning.tier = PromiseTier::B;
         break;
