@@ -15,6 +15,9 @@ constexpr std::uint32_t kMib = 1024 * kKib;
 constexpr std::uint32_t kBufferBytesMin = 128 * kKib;
 constexpr std::uint32_t kBufferBytesMax = 512 * kKib;
 
+// The rest of what is in flight waits in our own buffers, at either end.
+constexpr std::uint64_t kInFlightShare = 8;
+
 // What the kernel counts for one buffer byte that was asked for (sock_setsockopt doubles), its own
 // bookkeeping included: sk_sndbuf and sk_rcvbuf bound the true size of packets.
 constexpr std::uint64_t kBufferFactor = 2;
@@ -27,8 +30,8 @@ constexpr std::uint64_t kSmallPacketsPerConnection = 64;
 constexpr std::uint64_t kNeighbourPackets = 16;
 // One receive buffer of a driver: a page, whatever the frame's size.
 constexpr ByteCount kReceiveBuffer{4096};
-// net.core.netdev_budget: packets that one CPU takes in before anybody else runs. Each is 1,500
-// bytes plus the packet's own 768.
+// net.core.netdev_budget: packets that one CPU takes in, from its queue, before anybody else runs.
+// Each is 1,500 bytes plus the packet's own 768.
 constexpr std::uint64_t kBudgetPackets = 300;
 constexpr ByteCount kStrayPacket{2304};
 // Per request in flight: the kernel's io_uring request, block request extras, packet heads.
@@ -53,20 +56,22 @@ SocketBuffers socket_buffers_for(std::uint32_t depth, std::uint32_t request_byte
     HF_ASSERT(depth > 0 && request_bytes > 0);
     const std::uint64_t in_flight = std::uint64_t{depth} * request_bytes;
     const auto bytes = static_cast<std::uint32_t>(
-        std::clamp<std::uint64_t>(in_flight, kBufferBytesMin, kBufferBytesMax));
+        std::clamp<std::uint64_t>(in_flight / kInFlightShare, kBufferBytesMin, kBufferBytesMax));
     return {.send_bytes = bytes, .receive_bytes = bytes};
 }
 
 void add_network_to_plan(MemoryPlan& plan, const HostNetwork& network) noexcept {
     HF_ASSERT(network.cpus > 0);
+    const std::uint64_t queues =
+        network.receive_queues == 0 ? network.cpus : std::min(network.receive_queues, network.cpus);
     plan.add({.name = "receive ring refill",
-              .count = std::uint64_t{network.cpus} * network.ring_entries,
+              .count = queues * network.ring_entries,
               .each = kReceiveBuffer,
               .reason = "a driver that cannot refill its ring drops our ACKs too"});
     plan.add({.name = "stray packets",
-              .count = network.cpus * kBudgetPackets,
+              .count = queues * kBudgetPackets,
               .each = kStrayPacket,
-              .reason = "others' packets, taken in before they are dropped, one budget per CPU"});
+              .reason = "others' packets, taken in before they are dropped, one budget per queue"});
     plan.add({.name = "neighbour packets",
               .count = kNeighbourPackets,
               .each = kSmallPacket,

@@ -19,8 +19,9 @@ struct SocketBuffers {
     std::uint32_t receive_bytes = 0;
 };
 
-/// Buffers for one connection that carries `depth` requests of `request_bytes`: enough to keep a
-/// 10 Gbit/s link with 0.4 ms round trip busy, and little enough to guarantee.
+/// Buffers for one connection that carries `depth` requests of `request_bytes`, little enough to
+/// guarantee: 512 KiB, which keep a 10 Gbit/s link with 0.4 ms round trip busy, or an eighth of
+/// what may be in flight.
 [[nodiscard]] SocketBuffers socket_buffers_for(std::uint32_t depth,
                                                std::uint32_t request_bytes) noexcept;
 
@@ -33,7 +34,10 @@ struct PacketLoad {
 
 /// What the machine's network does to the kernel, whoever causes it.
 struct HostNetwork {
-    std::uint32_t cpus = 1;            ///< Also the number of receive queues, at most.
+    std::uint32_t cpus = 1;
+    /// Of all cards together; 0: unknown, one a CPU. A CPU takes in from one queue at a time, so
+    /// that no more than one a CPU counts.
+    std::uint32_t receive_queues = 0;
     std::uint32_t ring_entries = 256;  ///< Of one receive queue (ethtool -g).
 };
 

@@ -96,7 +96,8 @@ reserve::MemoryPlan process_plan(const AttachSpec& spec) {
 reserve::MemoryPlan kernel_plan(const AttachSpec& spec, std::uint32_t sessions) {
     reserve::MemoryPlan plan;
     const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
-    reserve::add_network_to_plan(plan, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L))});
+    reserve::add_network_to_plan(plan, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L)),
+                                        .receive_queues = spec.receive_queues});
     const auto guaranteed =
         reserve::socket_buffers_for(spec.limits.depth, spec.limits.request_bytes_max);
     const std::uint32_t send = spec.socket.send_bytes;

@@ -7,9 +7,11 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
+#include <system_error>
 
 #include "base/errno.h"
 #include "base/unique_fd.h"
@@ -89,6 +91,18 @@ std::vector<IpAddress> addresses_of(const std::string& interface) {
         if (one->ifa_addr == nullptr || interface != one->ifa_name) continue;
         if (const auto address = address_in(one->ifa_addr, one->ifa_addr->sa_family))
             found.push_back(*address);
+    }
+    return found;
+}
+
+std::uint32_t receive_queues_of_host(std::string_view folder) {
+    namespace fs = std::filesystem;
+    std::uint32_t found = 0;
+    std::error_code error;
+    for (const auto& interface : fs::directory_iterator{folder, error}) {
+        if (!fs::exists(interface.path() / "device", error)) continue;
+        for (const auto& queue : fs::directory_iterator{interface.path() / "queues", error})
+            found += queue.path().filename().string().starts_with("rx-") ? 1U : 0U;
     }
     return found;
 }

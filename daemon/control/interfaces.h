@@ -21,4 +21,10 @@ struct Interface {
 [[nodiscard]] OrFailure<Interface> interface_named(const std::string& name);
 [[nodiscard]] std::vector<netpath::wire::IpAddress> addresses_of(const std::string& interface);
 
+inline constexpr std::string_view kInterfaceFolder = "/sys/class/net";
+
+/// Receive queues in use of all network cards together, as `folder` has them. Interfaces without a
+/// device behind them, such as bridges, take in what a card has taken in. 0: none found.
+[[nodiscard]] std::uint32_t receive_queues_of_host(std::string_view folder = kInterfaceFolder);
+
 }  // namespace holdfast::daemon

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "daemon/control/file.h"
+#include "daemon/control/interfaces.h"
 #include "daemon/control/sentences.h"
 #include "initiator/login/name.h"
 #include "initiator/scsi/lun.h"
@@ -167,6 +168,7 @@ OrFailure<AttachSpec> build_spec(const AttachSettings& settings, const Identity&
     spec.limits.request_bytes_max = settings.tuning.request_bytes;
     spec.limits.connections = settings.tuning.connections;
     spec.socket = settings.tuning.socket;
+    spec.receive_queues = receive_queues_of_host();
     spec.exported.kind = settings.exported;
     spec.exported.read_only = settings.read_only;
     spec.exported.ublk_id_wish = settings.ublk_id;

@@ -348,18 +348,21 @@ void Supervisor::on_pressure() const noexcept {
 void Supervisor::settle_reserve() noexcept {
     reserve::MemoryPlan need;
     bool is_wanted = false;
-    const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
-    reserve::add_network_to_plan(need, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L))});
+    std::uint32_t receive_queues = 0;
     for (const ProcessPair& pair : pairs_) {
         if (!pair.is_used() || !wants_kernel_reserve(pair.spec())) continue;
         is_wanted = true;
         const AttachSpec& spec = pair.spec();
+        receive_queues = std::max(receive_queues, spec.receive_queues);
         const SocketSpec buffers = socket_buffers_of(spec);
         reserve::add_load_to_plan(need, {.connections = spec.limits.connections,
                                          .depth = spec.limits.depth,
                                          .buffers = {.send_bytes = buffers.send_bytes,
                                                      .receive_bytes = buffers.receive_bytes}});
     }
+    const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+    reserve::add_network_to_plan(need, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L)),
+                                        .receive_queues = receive_queues});
     const std::uint64_t min_free = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
     context_.kernel_reserve = kernel_reserve_.settle_to(min_free);
 }

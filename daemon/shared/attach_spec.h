@@ -58,7 +58,7 @@ enum AttachFlag : std::uint32_t {
 /// See the file comment. Portal hosts are numeric addresses here: nobody resolves names later.
 struct AttachSpec {
     static constexpr std::uint32_t kMagic = 0x48'46'41'53;  // "HFAS"
-    static constexpr std::uint16_t kVersion = 4;
+    static constexpr std::uint16_t kVersion = 5;
     static constexpr std::uint32_t kRequestBytesMax = 4U * 1024 * 1024;
     /// depth * request_bytes_max at most; one attachment never plans for more data than this.
     static constexpr std::uint64_t kDataBytesMax = 512ULL * 1024 * 1024;
@@ -80,6 +80,8 @@ struct AttachSpec {
     NetworkPath path = NetworkPath::Kernel;
     ExportSpec exported;
     GateSpec gate;
+    /// Of the host's network cards, for the kernel's reserve; 0: unknown.
+    std::uint32_t receive_queues = 0;
 };
 
 static_assert(std::is_trivially_copyable_v<initiator::SessionConfig>);
