@@ -42,6 +42,8 @@ struct WatchBlock {
     alignas(64) std::atomic<std::int32_t> device_id{-1};  ///< The ublk device that it made.
     std::atomic<std::int64_t> serving_since_ns{0};        ///< CLOCK_MONOTONIC.
     std::atomic<std::int32_t> serving_pid{0};             ///< Written after the time.
+    /// 1: AF_XDP without copies, as read back. Nothing that it sends costs the kernel memory.
+    std::atomic<std::uint32_t> is_zero_copy{0};
 };
 static_assert(std::is_standard_layout_v<WatchBlock>);
 static_assert(std::atomic<std::int64_t>::is_always_lock_free);

@@ -218,6 +218,8 @@ OrFailure<Output> run_plan(const Options& options) {
     json["kernel_lines"] = lines_json(kernel);
     json["kernel_bytes"] = kernel.total().raw();
     json["kernel_min_free_kib"] = reserve::min_free_kib_for(kernel.total());
+    const bool is_reserved = spec->path == NetworkPath::Xdp;
+    json["kernel_only_when_copying"] = is_reserved;
     output.text = fmt::format(
         "One session, profile {}, depth {}, requests of {} bytes:\n{}{:>12}  bytes = {:.2f} MiB\n",
         to_text(spec->profile), spec->limits.depth, spec->limits.request_bytes_max,
@@ -231,8 +233,11 @@ OrFailure<Output> run_plan(const Options& options) {
             "The image of the processes is not in this sum: holdfastd does not stand next to "
             "holdfast.\n";
     output.text += fmt::format(
-        "\nKernel memory for packets:\n{}{:>12}  bytes; vm.min_free_kbytes "
+        "\nKernel memory for packets{}:\n{}{:>12}  bytes; vm.min_free_kbytes "
         "= {} while attached\n",
+        is_reserved ? ", only where the driver copies: with zero copy none is needed, and "
+                      "vm.min_free_kbytes stays as it was"
+                    : "",
         lines_text(json["kernel_lines"]), kernel.total().raw(),
         json["kernel_min_free_kib"].get<std::uint64_t>());
     return output;

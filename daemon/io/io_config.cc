@@ -1,16 +1,36 @@
 #include "daemon/io/io_config.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "daemon/io/loop.h"
 #include "daemon/io/nbd_export.h"
 #include "daemon/io/ublk_export.h"
 #include "reserve/kernel_need.h"
+#include "reserve/number_text.h"
 
 namespace holdfast::daemon {
 
 bool wants_kernel_reserve(const AttachSpec& spec) noexcept {
     return (spec.flags & (kAttachKeepKernelReserve | kAttachWithoutLockdown)) == 0;
+}
+
+bool needs_kernel_reserve(const AttachSpec& spec, bool is_zero_copy) noexcept {
+    return wants_kernel_reserve(spec) && !(spec.path == NetworkPath::Xdp && is_zero_copy);
+}
+
+reserve::Protection kernel_reserve_row(const AttachSpec& spec, const reserve::SettingState& setting,
+                                       bool is_zero_copy) noexcept {
+    constexpr std::string_view kName = "kernel reserve";
+    if (spec.path == NetworkPath::Xdp && is_zero_copy)
+        return reserve::protection(kName, "nothing", "nothing: zero copy", true, {});
+    if (!wants_kernel_reserve(spec))
+        return reserve::protection(kName, "covers the sockets", "not touched, as asked", false,
+                                   "attach without keep_kernel_reserve");
+    const bool holds = setting.value >= setting.wanted && setting.wanted > 0;
+    return reserve::protection(kName, reserve::NumberText{setting.wanted}.view(),
+                               reserve::NumberText{setting.value}.view(), holds,
+                               "vm.min_free_kbytes cannot be raised; run holdfastd as root");
 }
 
 SocketSpec socket_buffers_of(const AttachSpec& spec) noexcept {

@@ -121,7 +121,6 @@ private:
     [[nodiscard]] bool is_ublk() const noexcept { return spec_.exported.kind == ExportKind::Ublk; }
     [[nodiscard]] StatusFacts first_facts() const noexcept;
     [[nodiscard]] ControlMessage message(MessageKind kind) const noexcept;
-    [[nodiscard]] reserve::Protection kernel_reserve_row() const noexcept;
     [[nodiscard]] bool map_gate() noexcept;
     void look_at_gate() noexcept;
     [[nodiscard]] reserve::Protection ring_row() noexcept;
@@ -279,6 +278,9 @@ bool IoProcess::take_queues() noexcept {
     state.interface = spec_.gate.interface;
     state.is_zero_copy = path->is_zero_copy();
     state.queues = path->queue_count();
+    // The supervisor hears of it, and lowers the reserve to what others need.
+    shared_.area().watch.is_zero_copy.store(state.is_zero_copy ? 1 : 0, std::memory_order_release);
+    if (state.is_zero_copy) loop_->facts().kernel_reserve_kib = 0;
     loop_->say(LogLevel::Info, IoEvent::QueuesTaken, state.queues,
                static_cast<std::uint64_t>((Driver::clock() - began).ns() / 1000));
     return true;
@@ -342,8 +344,9 @@ bool IoProcess::begin() noexcept {
     loop_->watch_commands(command_slot_, AttachmentId{inheritance_.attachment});
     loop_->say(LogLevel::Info, IoEvent::Started, static_cast<std::uint64_t>(::getpid()));
     loop_->say(LogLevel::Info, IoEvent::PlanMade, plan_.total().raw(), arena_->bytes().size());
-    say_setting(IoEvent::KernelReserveSet, inheritance_.kernel_reserve);
     if (!take_queues()) return false;
+    if (!loop_->facts().path.is_zero_copy)
+        say_setting(IoEvent::KernelReserveSet, inheritance_.kernel_reserve);
     if (!takes_over() || !is_ublk()) return true;
     // The kernel may let go of the dead process while we log in.
     if (auto begun = begin_export(); !begun) return refuse_export(begun.error().code());
@@ -426,17 +429,6 @@ void IoProcess::say_setting(IoEvent event, const reserve::SettingState& setting)
         loop_->say(LogLevel::Note, event, setting.value, setting.found);
 }
 
-reserve::Protection IoProcess::kernel_reserve_row() const noexcept {
-    const std::uint64_t wanted = inheritance_.kernel_reserve.wanted;
-    const std::uint64_t found = inheritance_.kernel_reserve.value;
-    if (!wants_kernel_reserve(spec_))
-        return reserve::protection("kernel reserve", "covers the sockets", "not touched, as asked",
-                                   false, "attach without keep_kernel_reserve");
-    return reserve::protection("kernel reserve", reserve::NumberText{wanted}.view(),
-                               reserve::NumberText{found}.view(), found >= wanted && wanted > 0,
-                               "vm.min_free_kbytes cannot be raised; run holdfastd as root");
-}
-
 reserve::Protection IoProcess::ring_row() noexcept {
     const bool is_limited = driver_.ring().grants().restricted;
     const bool is_control_limited = !ublk_control_.is_open() || ublk_control_.is_limited();
@@ -517,7 +509,6 @@ void IoProcess::protect() noexcept {
     const auto sparse = reserve::heap::sparse_ranges();
     const reserve::LockdownWish wish{.fifo_priority = kIoPriority, .sparse = sparse};
     rows_ = reserve::lock_down(wish);
-    rows_.push(kernel_reserve_row());
     locked_bytes_ = reserve::read_kernel_field("/proc/self/status", "VmLck").value_or(0) * 1024;
     // A refusal shows when it is to be entered.
     if (auto built = reserve::Sandbox::build(reserve::armed_calls()); built)
@@ -554,6 +545,7 @@ bool IoProcess::arm() noexcept {
     // Not before the queue is mapped: what is mapped now is locked, and that needs a right.
     rows_.push(ring_row());
     if (spec_.path == NetworkPath::Xdp) rows_.push(path_row());
+    rows_.push(kernel_reserve_row(spec_, inheritance_.kernel_reserve, facts.path.is_zero_copy));
     rows_.push(reserve::enter_landlock());
     look_at_gate();
     rows_.push(drop_rights(is_ublk() ? Rights::SystemAdministration : Rights::None));

@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "daemon/io/child.h"
 #include "daemon/io/driver.h"
+#include "daemon/io/io_config.h"
 #include "daemon/io/io_process.h"
 #include "daemon/io/maker.h"
 #include "daemon/io/nbd_export.h"
@@ -108,6 +109,10 @@ void ProcessPair::forget() noexcept {
 std::int32_t ProcessPair::learn_device() noexcept {
     if (device_ < 0) device_ = block().device_id.load(acquire);
     return device_;
+}
+
+bool ProcessPair::needs_kernel_reserve() const noexcept {
+    return daemon::needs_kernel_reserve(spec_, block().is_zero_copy.load(acquire) != 0);
 }
 
 bool ProcessPair::wants_standby() const noexcept {

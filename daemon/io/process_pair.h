@@ -67,6 +67,8 @@ public:
     void note_pressure(Instant until) const noexcept {
         if (needs_pressure_notes()) gate_table_.note_pressure(until);
     }
+    /// Whether the kernel's reserve has to cover it: until its path was read back as zero copy.
+    [[nodiscard]] bool needs_kernel_reserve() const noexcept;
     /// The ublk device that a process of ours made, or -1.
     [[nodiscard]] std::int32_t ublk_id() const noexcept { return device_; }
     /// The same, after looking whether one was made meanwhile.

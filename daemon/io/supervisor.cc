@@ -108,6 +108,7 @@ void Supervisor::look_after_pairs() noexcept {
     const watchdog::Look look = own_time_.look(now);
     for (ProcessPair& pair : pairs_)
         if (pair.is_used()) pair.on_look(look, context_);
+    if (reserve_users() != reserve_users_) settle_reserve();
     look_at_ = has_live() ? now + watchdog::OwnTime::kTick : Instant::never();
 }
 
@@ -344,14 +345,22 @@ void Supervisor::on_pressure() const noexcept {
     for (const ProcessPair& pair : pairs_) pair.note_pressure(until);
 }
 
-/// The figure covers all attachments together; without any the old one comes back.
+/// A bit for each attachment that the reserve has to cover.
+std::uint32_t Supervisor::reserve_users() const noexcept {
+    static_assert(kAttachmentsMax <= 32);
+    std::uint32_t users = 0;
+    for (std::size_t i = 0; i < pairs_.size(); ++i)
+        if (pairs_[i].is_used() && pairs_[i].needs_kernel_reserve()) users |= 1U << i;
+    return users;
+}
+
+/// The figure covers all attachments together that need it; without any the old one comes back.
 void Supervisor::settle_reserve() noexcept {
     reserve::MemoryPlan need;
-    bool is_wanted = false;
+    reserve_users_ = reserve_users();
     std::uint32_t receive_queues = 0;
     for (const ProcessPair& pair : pairs_) {
-        if (!pair.is_used() || !wants_kernel_reserve(pair.spec())) continue;
-        is_wanted = true;
+        if (!pair.is_used() || !pair.needs_kernel_reserve()) continue;
         const AttachSpec& spec = pair.spec();
         receive_queues = std::max(receive_queues, spec.receive_queues);
         const SocketSpec buffers = socket_buffers_of(spec);
@@ -363,7 +372,8 @@ void Supervisor::settle_reserve() noexcept {
     const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
     reserve::add_network_to_plan(need, {.cpus = static_cast<std::uint32_t>(std::max(cpus, 1L)),
                                         .receive_queues = receive_queues});
-    const std::uint64_t min_free = is_wanted ? reserve::min_free_kib_for(need.total()) : 0;
+    const std::uint64_t min_free =
+        reserve_users_ != 0 ? reserve::min_free_kib_for(need.total()) : 0;
     context_.kernel_reserve = kernel_reserve_.settle_to(min_free);
 }
 

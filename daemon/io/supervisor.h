@@ -80,6 +80,7 @@ private:
     void settle_device(ProcessPair& pair) noexcept;
     void end(ProcessPair& pair, pid_t pid, std::int32_t exit_status) noexcept;
     void settle_reserve() noexcept;
+    [[nodiscard]] std::uint32_t reserve_users() const noexcept;
 
     void show_life(Instant now) noexcept;
     void tell_status(watchdog::Care care) noexcept;
@@ -115,6 +116,7 @@ private:
     std::optional<int> exit_code_;
     std::uint32_t last_id_ = 0;
     reserve::RaisedSetting kernel_reserve_{reserve::kMinFreePath};
+    std::uint32_t reserve_users_ = 0;  // Whom it covers.
     PairContext context_;
     watchdog::OwnTime own_time_;
     Instant look_at_ = Instant::never();

@@ -153,6 +153,17 @@ TEST(Program, PlanAddsUp) {
     EXPECT_GT(one["kernel_min_free_kib"].get<std::uint64_t>(), 0U);
 }
 
+// Goal: the plan of the reserved path says that the kernel's packet memory is for copy mode only,
+// that of the kernel's path does not.
+TEST(Program, PlanSaysWhenTheKernelNeedsNothing) {
+    for (const bool is_reserved : {false, true}) {
+        const Ran ran = run(is_reserved ? "plan --path xdp" : "plan --path kernel");
+        EXPECT_EQ(ran.code, 0);
+        EXPECT_EQ(ran.out.contains("with zero copy none is needed"), is_reserved) << ran.out;
+        EXPECT_THAT(ran.out, HasSubstr("while attached"));
+    }
+}
+
 // Goal: the profile for small machines locks no more than they can spare: 24 MiB without a standby,
 // 40 MiB with it.
 TEST(Program, SwapFitsIntoSmallMachines) {
