@@ -10,6 +10,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -24,6 +25,7 @@ constexpr std::size_t kPagesPerMib = (1U << 20U) / kPageBytes;
 constexpr std::uint64_t kFileAddressBase = 1ULL << 40U;  // far above any anonymous page's number
 constexpr std::uint64_t kReportsMax = 8;                 // mismatches told in full
 constexpr std::uint64_t kTouchesPerTurn = 16;            // between two looks at the clock
+constexpr double kNever = std::numeric_limits<double>::infinity();
 
 struct Settings {
     std::uint64_t anon_mib = 64;
@@ -74,12 +76,13 @@ public:
         const double started = now_s();
         const double rate =
             static_cast<double>(settings_.rate) / static_cast<double>(settings_.threads);
-        double sabotage_at = settings_.sabotage ? (started + ends_at_) / 2 : ends_at_ + 1;
+        // Not some time behind the end: one turn can last longer than any, when pages come slowly.
+        double sabotage_at = settings_.sabotage ? (started + ends_at_) / 2 : kNever;
         for (std::uint64_t touches = 0; now_s() < ends_at_; touches += kTouchesPerTurn) {
             turn();
             if (now_s() > sabotage_at) {
                 workers_.front().sabotage();
-                sabotage_at = ends_at_ + 1;
+                sabotage_at = kNever;
             }
             if (rate <= 0) continue;
             const double ahead_s = started + static_cast<double>(touches) / rate - now_s();
