@@ -16,6 +16,10 @@ END = re.compile(r"\}.* hitcount:\s*(\d+)")
 FRAME = re.compile(r"([\w.]+)\+0x")
 DROPPED = re.compile(r"Dropped:\s*(\d+)")
 
+# Opportunistic: see site_of().
+DESCRIPTORS = "virtio descriptors"
+SHEAVES = "sheaf for freed objects"
+
 # Functions of the allocators themselves, which say nothing about who wanted memory.
 ALLOCATORS = re.compile(
     r"_*(?:kmalloc|kmem_cache|kvmalloc|krealloc|alloc_(?:frozen_|skb_)?pages?|slab_|new_slab|"
@@ -24,11 +28,22 @@ ALLOCATORS = re.compile(
 )
 
 
+# Whose work it was, by a function on the stack: the first that fits.
+PARTS = (
+    ("network", re.compile(r"_*(?:xsk|xp|xdp|tcp|udp|ip|inet|icmp|arp|neigh|sk|skb|alloc_skb|"
+                           r"sock|net|napi|dev|netdev|netif|virtnet|sys_send|sys_recv)_")),
+    ("ublk", re.compile(r"_*ublk_")),
+    ("block", re.compile(r"_*(?:blk|bio|submit_bio|end_swap|swap)_")),
+    ("io_uring", re.compile(r"_*io_")),
+)
+
+
 @dataclass
 class Counts:
     """Allocations by (context, site); context is "thread" or "interrupt"."""
 
     sites: Counter = field(default_factory=Counter)
+    parts: Counter = field(default_factory=Counter)  # (context, part)
     stacks: dict = field(default_factory=dict)  # (context, site): innermost frames of one of them
     dropped: int = 0  # events that found no place in a histogram: the counts are then too low
     histograms: int = 0
@@ -43,15 +58,27 @@ class Counts:
 
 
 def site_of(frames):
-    """The innermost function that is no allocator's; virtio's descriptors have a name of their own.
+    """The innermost function that is no allocator's; what may fail unnoticed has names of its own.
 
     virtio asks for a table of descriptors for each frame of more than one part, and takes
-    descriptors of the ring when there is no memory for one: drivers/virtio/virtio_ring.c.
+    descriptors of the ring when there is no memory for one: drivers/virtio/virtio_ring.c. Whoever
+    frees an object puts it into a sheaf of its CPU, asks for an empty one when that is full, and
+    gives the object back the long way when there is none: mm/slub.c, since Linux 6.18.
     """
+    if any(frame.startswith("__pcs_replace_full") for frame in frames):
+        return SHEAVES
     callers = [frame for frame in frames if not ALLOCATORS.match(frame)]
     if any(frame.startswith("virtqueue_add") for frame in callers[:3]):
-        return "virtio descriptors"
+        return DESCRIPTORS
     return callers[0] if callers else "?"
+
+
+def part_of(frames):
+    """The name in PARTS of whose work it was; "other" when none fits."""
+    for name, functions in PARTS:
+        if any(functions.match(frame) for frame in frames):
+            return name
+    return "other"
 
 
 def read_histograms(lines):
@@ -67,6 +94,7 @@ def read_histograms(lines):
             context = "interrupt" if flags & (IN_HARDIRQ | IN_SOFTIRQ) else "thread"
             key = (context, site_of(frames))
             counts.sites[key] += int(end[1])
+            counts.parts[context, part_of(frames)] += int(end[1])
             counts.stacks.setdefault(key, frames[:12])
             flags = None
         elif flags is not None and (frame := FRAME.search(line)):

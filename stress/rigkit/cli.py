@@ -55,6 +55,8 @@ def parser():
                      help="SIGKILL the I/O process in the guest again and again: 5s, 500ms")
     run.add_argument("--attach-words", default="", metavar="WORDS",
                      help="more options for `holdfast attach`, such as '--depth 32'")
+    run.add_argument("--flood-rate", type=_positive, metavar="N",
+                     help="packets a second of a scenario that floods")
     run.add_argument("--json", metavar="FILE", help="write the results (schema: docs/rig.md)")
     run.add_argument("--keep", action="store_true", help="keep the run's folder even if it is ok")
     return top
@@ -165,6 +167,7 @@ def run_scenario(arguments):
         kill_every=arguments.kill_every,
         nic=arguments.nic,
         requests=arguments.requests,
+        flood_rate=arguments.flood_rate,
     )
     runner.check(scenario, options, kernel)
     if arguments.json and not Path(arguments.json).resolve().parent.is_dir():

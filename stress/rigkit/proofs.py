@@ -28,7 +28,8 @@ REQUESTS_KERNEL = 20000
 STRAY_PER_REQUEST_MAX = 0.001
 KERNEL_PER_REQUEST_MIN = 0.05
 
-AUDIT_SCRIPT = COMMON_SHELL + """
+# Counts the kernel's allocations by stack; needs WATCHED, the name of a thread.
+TRACE_SHELL = """
 TRACING=/sys/kernel/tracing
 [ -d $TRACING/events ] || mount -t tracefs nodev $TRACING || give_up "no tracefs"
 modprobe -q xsk_diag
@@ -38,15 +39,19 @@ echo 'p:holdfast/bulk kmem_cache_alloc_bulk_noprof' >$TRACING/kprobe_events ||
     give_up "no kprobe on kmem_cache_alloc_bulk"
 EVENTS="kmem/kmalloc kmem/kmem_cache_alloc kmem/mm_page_alloc holdfast/bulk"
 
-# The thread that measures, workers of its io_uring, and interrupts and softirqs (8 and 16) on
+# The thread that is called WATCHED, workers of io_uring, and interrupts and softirqs (8 and 16) on
 # whatever they interrupt. $1 is '' to begin and '!' to end.
 watch() {
     for event in $EVENTS; do
-        echo "$1hist:keys=common_flags,common_stacktrace:size=4096 if comm == \\"holdfast-load\\" \\
+        echo "$1hist:keys=common_flags,common_stacktrace:size=4096 if comm == \\"$WATCHED\\" \\
 || comm ~ \\"iou-*\\" || common_flags & 24" >$TRACING/events/$event/trigger ||
             give_up "no histogram of $event"
     done
 }
+"""
+
+AUDIT_SCRIPT = COMMON_SHELL + TRACE_SHELL + """
+WATCHED=holdfast-load
 
 # audit NAME REQUESTS OPTIONS...
 audit() {
@@ -81,12 +86,12 @@ def read_audit(facts):
         bench = facts_module.parse_json_lines(["".join(facts.logs.get(f"{name}_bench", []))])
         requests = bench.get("requests", 0)
         counts = allocations.read_histograms(facts.logs.get(f"{name}_hist", []))
-        strays = counts.total("interrupt") - counts.total("interrupt", "virtio descriptors")
+        strays = counts.total("interrupt") - counts.total("interrupt", allocations.DESCRIPTORS)
         values |= {
             f"{name}_requests": str(requests),
             f"{name}_iops": str(round(bench.get("iops", 0))),
             f"{name}_thread": str(counts.total("thread")),
-            f"{name}_descriptors": str(counts.total("interrupt", "virtio descriptors")),
+            f"{name}_descriptors": str(counts.total("interrupt", allocations.DESCRIPTORS)),
             f"{name}_strays": str(strays),
             f"{name}_unseen": str(counts.dropped),
             f"{name}_histograms": str(counts.histograms),
@@ -165,7 +170,8 @@ RATIO_MIN = 0.95
 KERNEL_RATIO_MAX = 0.5
 MISMATCH_STATUS = "7"  # of `holdfast verify`
 
-NO_MEMORY_SCRIPT = COMMON_SHELL + """
+# Makes allocations fail; process $pid is ours.
+FAULT_SHELL = """
 DEBUG=/sys/kernel/debug
 [ -d $DEBUG/failslab ] || mount -t debugfs nodev $DEBUG
 [ -d $DEBUG/failslab ] || give_up "this kernel has no fault injection: --kernel fault"
@@ -213,6 +219,14 @@ aim() {
     esac
 }
 
+# Nothing fails any more.
+spare() {
+    set_both times 0
+    for task in /proc/$pid/task/*; do echo 0 >$task/make-it-fail; done 2>/dev/null
+}
+"""
+
+NO_MEMORY_SCRIPT = COMMON_SHELL + FAULT_SHELL + """
 bytes_moved() {
     read -r received </sys/class/net/eth0/statistics/rx_bytes
     read -r sent </sys/class/net/eth0/statistics/tx_bytes
@@ -244,8 +258,7 @@ window() {
     bytes=$(($(bytes_moved) - bytes)) took=$(($(clock) - start))
     slabs=0 pages=0
     [ $2 = none ] || { slabs=$(failed failslab) pages=$(failed fail_page_alloc); }
-    set_both times 0
-    for task in /proc/$pid/task/*; do echo 0 >$task/make-it-fail; done 2>/dev/null
+    spare
     is_alive $1 || return
     rig "window=$1 $2 bytes=$bytes ms=$took slabs=$slabs pages=$pages"
     until is_moving || ! is_alive $1; do :; done

@@ -13,7 +13,6 @@ from . import facts as facts_module
 from . import guest, initiators, job, killing, network, paths, processes, targets
 from .facts import Facts
 
-FLOOD_PACKETS_PER_S = 20000
 BEAT_S = 10  # a line of progress at least this often
 POLL_S = 0.2
 BOOT_S = 120  # a guest that says nothing for so long never ran: a lost timer of QEMU's, mostly
@@ -44,6 +43,7 @@ class Options:
     nic: str | None = None  # None: the scenario's
     requests: int | None = None  # the same
     kill_every: int | None = None  # milliseconds
+    flood_rate: int | None = None  # packets/s; None: the scenario's
 
 
 @dataclass
@@ -102,6 +102,8 @@ def check(scenario, options, kernel=None):
         raise Refused("--attach-words are for Holdfast: drop them, or use --initiator holdfast")
     if options.requests and "REQUESTS" not in scenario.variables:
         raise Refused(f"{scenario.name} does not count requests: leave --requests out")
+    if options.flood_rate and not scenario.flood_rate:
+        raise Refused(f"{scenario.name} has no flood: leave --flood-rate out")
     if options.kill_every and options.initiator != "holdfast":
         raise Refused("--kill-every kills Holdfast's I/O process: use --initiator holdfast")
     if options.sabotage and not scenario.programs:
@@ -213,6 +215,10 @@ class Run:
         """How long the load runs."""
         return self.options.seconds or self.scenario.seconds
 
+    def flood_rate(self):
+        """Packets a second of the flood; 0 for none."""
+        return self.options.flood_rate or self.scenario.flood_rate
+
     def _min_free_kbytes(self):
         tuned = job.TUNED_MIN_FREE_KBYTES if self.options.tuned else None
         return self.options.min_free_kbytes or tuned
@@ -223,7 +229,7 @@ class Run:
             "PROFILE": self.scenario.profile,
             "SECONDS_LOAD": self.seconds_load(),
             "SEED": self.options.seed,
-            "ATTACH_WORDS": self.options.attach_words,
+            "ATTACH_WORDS": f"{self.scenario.attach_words} {self.options.attach_words}".strip(),
             "SABOTAGE": "--sabotage" if self.options.sabotage else "",
             **self.scenario.variables,
             **({"REQUESTS": self.options.requests} if self.options.requests else {}),
@@ -276,6 +282,8 @@ class Run:
             self.guest.ask_kernel(HANG_KEYS)
 
     def _on_line(self, line):
+        with open(self.folder / "said.log", "a", encoding="utf-8") as said:
+            said.write(line + "\n")
         if self.facts.take_line(line) != "phase":
             return
         phase = self.facts.values["phase"]
@@ -319,7 +327,8 @@ class Run:
 
     def _start_flood(self):
         script = Path(__file__).with_name("flood.py")
-        command = [sys.executable, script, network.GUEST_ADDRESS, FLOOD_PACKETS_PER_S]
+        self.facts.values["flood_wanted_per_s"] = str(self.flood_rate())
+        command = [sys.executable, script, network.GUEST_ADDRESS, self.flood_rate()]
         with open(self.folder / "flood.log", "wb") as out:
             self.flood = processes.spawn(self.net.inside(*command), stdout=out)
 

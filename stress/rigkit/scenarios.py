@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import facts as facts_module
-from . import proofs
+from . import proofs, swap_proofs
 
 # The guest has 256 MiB. stress-ng's share is that of design.md section 1; squeeze's is what the
 # guest can turn over within its time even when each page has to come over the wire.
@@ -21,7 +21,11 @@ SQUEEZE_ANON_MIB = 224
 SQUEEZE_FILE_MIB = 48
 SQUEEZE_SECONDS = 20
 
-FLOOD_PACKETS_PER_S_MIN = 18000
+FLOOD_PACKETS_PER_S = 20000
+# Shares of the wanted rate that the host has to send, and that have to reach the guest's card. The
+# rest is dropped between the two: a card that is full takes nothing.
+FLOOD_SENT_SHARE_MIN = 0.9
+FLOOD_ARRIVED_SHARE_MIN = 0.5
 UPGRADES = 10
 ATTACHMENTS = 4
 
@@ -166,11 +170,40 @@ def demand_swap(facts):
     ]
 
 
+def read_flood(facts):
+    """As read_swap, and how much of the flood the guest's card took and its classifier dropped."""
+    read_swap(facts)
+    seconds = facts.number("flood_s")
+    arrived = facts.difference("rx_packets")
+    if seconds and arrived is not None:
+        facts.values["arrived_per_s"] = str(round(arrived / seconds))
+    status = facts_module.parse_json_lines(["".join(facts.logs.get("status_after", []))])
+    packets = (status.get("attachments") or [{}])[0].get("classifier", {}).get("packets", {})
+    for name in ("dropped", "passed_calm", "session_to_socket", "session_to_kernel"):
+        if name in packets:
+            facts.values[f"classifier_{name}"] = str(packets[name])
+
+
 def demand_flood(facts):
-    """As demand_swap, and the flood was one."""
-    rate = facts.number("flood_packets_per_s") or 0
-    enough = rate >= FLOOD_PACKETS_PER_S_MIN
-    return [*demand_swap(facts), (enough, f"the host sent only {rate} packets/s: it is too busy")]
+    """As demand_swap, and the flood was one: sent by the host and taken by the guest's card.
+
+    A classifier, where there is one, dropped packets of it.
+    """
+    wanted = facts.number("flood_wanted_per_s") or 0
+    sent = facts.number("flood_packets_per_s") or 0
+    arrived = facts.number("arrived_per_s") or 0
+    return [
+        *demand_swap(facts),
+        (
+            sent >= FLOOD_SENT_SHARE_MIN * wanted > 0,
+            f"the host sent only {sent} packets/s: it is too busy",
+        ),
+        (
+            arrived >= FLOOD_ARRIVED_SHARE_MIN * wanted,
+            f"only {arrived} packets/s reached the guest's card: the host is too busy",
+        ),
+        (facts.number("classifier_dropped") != 0, "the classifier dropped nothing"),
+    ]
 
 
 def read_files(facts):
@@ -285,6 +318,8 @@ class Scenario:
     overrun_s: int = 140  # how much longer than that the phase "load" may take
     limit_s: int = 300  # for everything but the load, from boot to power-off
     size_mib: int = 1024
+    attach_words: str = ""  # options for `holdfast attach`, before those of the command line
+    flood_rate: int = 0  # packets a second of the action flood-start, unless told otherwise
 
 
 SWAP = {
@@ -321,12 +356,22 @@ SWAP_FLAP = Scenario(
 
 SWAP_FLOOD = Scenario(
     name="swap-flood",
-    proves="the same storm survives 20,000 foreign UDP packets a second",
+    proves="the same storm survives a flood of foreign UDP packets",
+    flood_rate=FLOOD_PACKETS_PER_S,
     actions=(("load", 2, "flood-start"), ("loaded", 0, "flood-stop")),
     **{
         **SWAP,
+        "read": read_flood,
         "demands": demand_flood,
-        "figures": (*SWAP["figures"], "flood_packets_per_s", "link_taken", "link_dropped"),
+        "figures": (
+            *SWAP["figures"],
+            "flood_packets_per_s",
+            "arrived_per_s",
+            "link_taken",
+            "link_dropped",
+            "classifier_dropped",
+            "classifier_passed_calm",
+        ),
     },
 )
 
@@ -419,11 +464,29 @@ NO_MEMORY = Scenario(
     **proofs.NO_MEMORY,
 )
 
+SWAP_AUDIT = Scenario(
+    name="swap-audit",
+    proves="a guest that swaps over AF_XDP makes the kernel allocate nothing in Holdfast's threads",
+    seconds=60,
+    limit_s=420,
+    kernels=("7", "fault"),
+    **swap_proofs.AUDIT,
+)
+
+SWAP_NO_MEMORY = Scenario(
+    name="swap-no-memory",
+    proves="a guest goes on swapping over AF_XDP while every allocation on Holdfast's way fails",
+    seconds=120,  # over AF_XDP
+    overrun_s=420,
+    limit_s=600,
+    **swap_proofs.NO_MEMORY,
+)
+
 ALL = {
     each.name: each
     for each in (
         *(SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD),
         *(TARGET_RESTART, UPGRADE, SEVERAL, POWER_CUT, PAGE_IN),
-        *(XDP_AUDIT, NO_MEMORY),
+        *(XDP_AUDIT, NO_MEMORY, SWAP_AUDIT, SWAP_NO_MEMORY),
     )
 }
