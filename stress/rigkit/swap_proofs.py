@@ -196,7 +196,6 @@ AUDIT = {
     "read": read_audit,
     "demands": demand_audit,
     "figures": (
-        "reserved_tier",
         "reserved_requests",
         "reserved_thread",
         "reserved_sheaves",
@@ -368,7 +367,6 @@ NO_MEMORY = {
     "read": read_no_memory,
     "demands": demand_no_memory,
     "figures": (
-        "reserved_tier",
         "reserved_kib_s",
         *(
             f"reserved_{kind}_{word}"
