@@ -20,64 +20,70 @@ std::uint32_t sequence_bytes(const wire::TcpHeader& header, std::uint32_t payloa
     return payload + (header.has(wire::kSyn) ? 1U : 0U) + (header.has(wire::kFin) ? 1U : 0U);
 }
 
+std::uint32_t payload_bytes_of(std::span<const Arrival> pieces) noexcept {
+    std::size_t bytes = 0;
+    for (const Arrival& piece : pieces) bytes += piece.payload.size();
+    return static_cast<std::uint32_t>(bytes);
+}
+
 }  // namespace
 
-bool Connection::arrive(Instant now, const wire::TcpHeader& header,
-                        const Arrival& arrival) noexcept {
+std::uint32_t Connection::arrive(Instant now, const wire::TcpHeader& header,
+                                 std::span<const Arrival> pieces) noexcept {
     ++counters_.segments_in;
-    const auto bytes = static_cast<std::uint32_t>(arrival.payload.size());
+    const std::uint32_t bytes = payload_bytes_of(pieces);
     if (state_ == State::Closed) {
         // Section 3.10.7.1.
-        if (header.has(wire::kRst)) return false;
+        if (header.has(wire::kRst)) return 0;
         if (header.has(wire::kAck)) {
             answer_with_reset(header.ack, {});
         } else {
             answer_with_reset(Seq{}, header.seq.plus(sequence_bytes(header, bytes)));
         }
-        return false;
+        return 0;
     }
-    if (state_ == State::SynSent) return arrive_syn_sent(now, header, arrival);
+    if (state_ == State::SynSent) return arrive_syn_sent(now, header, pieces);
 
     // First and second: sequence number, RST.
     const bool is_old = agreed_.timestamps && !passes_paws(now, header);
     if (is_old) ++counters_.paws_dropped;
     if (is_old || !is_acceptable(header, bytes)) {
         answer_unacceptable(now, header, bytes);
-        return false;
+        return 0;
     }
     if (header.has(wire::kRst)) {
         on_rst(now, header);
-        return false;
+        return 0;
     }
     // RFC 7323 section 3.2: once agreed on, every segment has it.
-    if (agreed_.timestamps && !header.options.timestamps) return false;
+    if (agreed_.timestamps && !header.options.timestamps) return 0;
     // Fourth: RFC 5961 section 4.
     if (header.has(wire::kSyn)) {
         challenge(now);
-        return false;
+        return 0;
     }
     note_timestamp(now, header);
     // Fifth.
-    if (!header.has(wire::kAck) || !judge_ack(now, header)) return false;
+    if (!header.has(wire::kAck) || !judge_ack(now, header)) return 0;
     on_ack(now, header, bytes);
-    if (state_ == State::Closed) return false;
+    if (state_ == State::Closed) return 0;
     // Seventh and eighth.
-    return take_text(now, header, arrival);
+    return take_text(now, header, pieces);
 }
 
-bool Connection::arrive_syn_sent(Instant now, const wire::TcpHeader& header,
-                                 const Arrival& arrival) noexcept {
+std::uint32_t Connection::arrive_syn_sent(Instant now, const wire::TcpHeader& header,
+                                          std::span<const Arrival> pieces) noexcept {
     const bool has_ack = header.has(wire::kAck);
     if (has_ack && header.ack != snd_.nxt) {
         if (!header.has(wire::kRst)) answer_with_reset(header.ack, {});
-        return false;
+        return 0;
     }
     if (header.has(wire::kRst)) {
         // Without an ACK anybody could have sent it.
         if (has_ack) end(EndReason::Refused);
-        return false;
+        return 0;
     }
-    if (!header.has(wire::kSyn)) return false;
+    if (!header.has(wire::kSyn)) return 0;
     const std::uint32_t offered = rcv_.edge.since(rcv_.nxt);  // In our SYN.
     rcv_.nxt = header.seq.next();
     rcv_.last_ack_sent = rcv_.nxt;
@@ -96,7 +102,7 @@ bool Connection::arrive_syn_sent(Instant now, const wire::TcpHeader& header,
         // Section 3.5, simultaneous open: the SYN again, with an ACK.
         state_ = State::SynReceived;
         snd_.syn_due = true;
-        return false;
+        return 0;
     }
     snd_.una = header.ack;
     if (!snd_.syn_resent) {
@@ -110,11 +116,9 @@ bool Connection::arrive_syn_sent(Instant now, const wire::TcpHeader& header,
     }
     on_up(now);
     rcv_.ack_due = AckDue::Now;
-    Arrival text = arrival;
-    text.seq = rcv_.nxt;
     wire::TcpHeader rest = header;
     rest.seq = rcv_.nxt;
-    return take_text(now, rest, text);
+    return take_text(now, rest, pieces);
 }
 
 void Connection::take_syn_options(const wire::TcpHeader& header) noexcept {
@@ -238,47 +242,44 @@ bool Connection::judge_ack(Instant now, const wire::TcpHeader& header) noexcept 
     return false;
 }
 
-bool Connection::take_text(Instant now, const wire::TcpHeader& header, Arrival arrival) noexcept {
-    const auto bytes = static_cast<std::uint32_t>(arrival.payload.size());
+std::uint32_t Connection::take_text(Instant now, const wire::TcpHeader& header,
+                                    std::span<const Arrival> pieces) noexcept {
+    const std::uint32_t bytes = payload_bytes_of(pieces);
     const bool has_fin = header.has(wire::kFin);
-    if (bytes == 0 && !has_fin) return false;
+    if (bytes == 0 && !has_fin) return 0;
     if (!may_receive_data()) {
         // After the peer's FIN there is no text: section 3.10.7.4, seventh. A FIN that comes again
         // is answered.
         if (state_ == State::TimeWait) due_.time_wait = now + options_.time_wait;
         rcv_.ack_due = AckDue::Now;
-        return false;
+        return 0;
     }
-    arrival.seq = header.seq;
     rcv_.peer_segment = std::max(rcv_.peer_segment, bytes);
+    std::uint32_t taken = bytes;
     Seq end = header.seq.plus(bytes);
     const std::uint32_t window = ahead_bytes(rcv_.nxt, rcv_.edge);
     bool is_fin_inside = has_fin && !rcv_.peer_fin;
     // What lies beyond the window was not asked for.
     if (rcv_.nxt.plus(window).precedes(end)) {
         const std::uint32_t beyond = end.since(rcv_.nxt.plus(window));
-        if (beyond >= bytes) {
-            rcv_.ack_due = AckDue::Now;
-            return false;
-        }
-        arrival.payload = arrival.payload.first(bytes - beyond);
-        arrival.room = {};
+        rcv_.ack_due = AckDue::Now;
+        if (beyond >= bytes) return 0;
+        taken = bytes - beyond;
         end = rcv_.nxt.plus(window);
         is_fin_inside = false;
-        rcv_.ack_due = AckDue::Now;
     }
     // Nothing follows a FIN.
     if (rcv_.peer_fin && rcv_.peer_fin->precedes(end)) {
         rcv_.ack_due = AckDue::Now;
-        return false;
+        return 0;
     }
     // Nor has anything come from behind it: a peer that says so is wrong somewhere.
     if (end.precedes(receive_.furthest())) is_fin_inside = false;
     if (is_fin_inside) rcv_.peer_fin = end;
-    bool is_kept = false;
-    if (!arrival.payload.empty()) {
-        const Placed placed = receive_.insert(arrival);
-        is_kept = placed.is_kept;
+    std::uint32_t kept = 0;
+    if (taken > 0) {
+        Placed placed;
+        kept = insert_pieces(header.seq, pieces, taken, placed);
         if (placed.is_dropped) {
             ++counters_.dropped_for_memory;
             if (is_fin_inside) rcv_.peer_fin.reset();
@@ -289,7 +290,38 @@ bool Connection::take_text(Instant now, const wire::TcpHeader& header, Arrival a
     }
     if (has_fin) rcv_.ack_due = AckDue::Now;
     if (rcv_.peer_fin && !rcv_.is_fin_taken && rcv_.nxt == *rcv_.peer_fin) on_peer_fin(now);
-    return is_kept;
+    return kept;
+}
+
+/// The first `bytes` of the pieces. A piece that finds no room takes all behind it along: a hole
+/// in a segment would only be more to tell the peer.
+std::uint32_t Connection::insert_pieces(Seq seq, std::span<const Arrival> pieces,
+                                        std::uint32_t bytes, Placed& sum) noexcept {
+    HF_ASSERT(pieces.size() <= 32);
+    std::uint32_t kept = 0;
+    for (std::size_t i = 0; i < pieces.size() && bytes > 0 && !sum.is_dropped; ++i) {
+        Arrival piece = pieces[i];
+        if (piece.payload.empty()) continue;
+        if (piece.payload.size() > bytes) {
+            piece.payload = piece.payload.first(bytes);
+            piece.room = {};
+        }
+        piece.seq = seq;
+        const auto part = static_cast<std::uint32_t>(piece.payload.size());
+        seq = seq.plus(part);
+        bytes -= part;
+        const Placed placed = receive_.insert(piece);
+        if (placed.is_kept) kept |= 1U << i;
+        sum.is_dropped = sum.is_dropped || placed.is_dropped;
+        sum.fills_gap = sum.fills_gap || placed.fills_gap;
+        sum.is_early = sum.is_early || placed.is_early;
+        if (sum.duplicate && placed.duplicate && sum.duplicate->end == placed.duplicate->begin) {
+            sum.duplicate->end = placed.duplicate->end;
+        } else if (!sum.duplicate) {
+            sum.duplicate = placed.duplicate;
+        }
+    }
+    return kept;
 }
 
 /// RFC 9293 section 3.8.6.3 and RFC 5681 section 4.2: at least every second full segment at once,

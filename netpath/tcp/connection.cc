@@ -33,6 +33,7 @@ Connection::Connection(const Limits& limits, reserve::Region& region,
       receive_(region, limits.rx_frames, options.rx_frames_reserved) {
     HF_ASSERT(options.window_bytes_max > 0 && options.window_bytes_max <= (1U << 30));
     HF_ASSERT(options.mtu_bytes >= PathMtu::kLeastV4 && options.frame_payload_bytes > 0);
+    HF_ASSERT(options.frames_per_packet > 0);
 }
 
 void Connection::connect(Instant now, const Opening& opening) noexcept {
@@ -156,6 +157,22 @@ std::uint32_t Connection::own_mss() const noexcept {
     const std::uint32_t ip = agreed_.is_v6 ? wire::kIpv6Bytes : wire::kIpv4Bytes;
     const std::uint32_t by_mtu = options_.mtu_bytes - ip - std::uint32_t{wire::kTcpBytes};
     return std::min({by_mtu, options_.frame_payload_bytes, 0xffffU});
+}
+
+/// What the free frames hold when packets of full size fill them.
+std::uint64_t Connection::free_window_bytes() const noexcept {
+    return receive_.window_bytes(std::max(own_mss() / options_.frames_per_packet, 1U));
+}
+
+void Connection::limit_packets(std::uint32_t mtu_bytes, std::uint32_t frame_payload_bytes,
+                               std::uint32_t frames_per_packet) noexcept {
+    HF_ASSERT(state_ == State::Closed);
+    HF_ASSERT(mtu_bytes <= options_.mtu_bytes && mtu_bytes >= PathMtu::kLeastV4);
+    HF_ASSERT(frame_payload_bytes <= options_.frame_payload_bytes);
+    HF_ASSERT(frames_per_packet > 0 && frames_per_packet <= options_.frames_per_packet);
+    options_.mtu_bytes = mtu_bytes;
+    options_.frame_payload_bytes = frame_payload_bytes;
+    options_.frames_per_packet = frames_per_packet;
 }
 
 std::uint64_t Connection::in_flight_bytes() const noexcept {

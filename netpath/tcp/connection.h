@@ -141,18 +141,26 @@ public:
     /// RST at once, whatever the state: RFC 9293 section 3.10.5.
     void reset(Instant now) noexcept;
 
-    /// A segment of this connection with a correct checksum. True: its frame is kept, until
-    /// poll_returned_frame() names it. `payload` and `room` as in Arrival.
-    [[nodiscard]] bool arrive(Instant now, const wire::TcpHeader& header,
-                              const Arrival& arrival) noexcept;
+    /// What the caller's frames hold after all, instead of what Options said: never more. Only in
+    /// Closed.
+    void limit_packets(std::uint32_t mtu_bytes, std::uint32_t frame_payload_bytes,
+                       std::uint32_t frames_per_packet) noexcept;
+
+    /// A segment of this connection with a correct checksum, its payload in 1 to 32 pieces, of
+    /// which only the first may be empty. Bit I of the result: piece I's frame is kept, until
+    /// poll_returned_frame() names it. `payload` and `room` as in Arrival; `seq` is not looked at.
+    [[nodiscard]] std::uint32_t arrive(Instant now, const wire::TcpHeader& header,
+                                       std::span<const Arrival> pieces) noexcept;
     /// An ICMP error that quotes a segment of this connection.
     void on_icmp(Instant now, const wire::IcmpError& error) noexcept;
 
     /// The next segment to send; empty when there is none. With `may_send_data` false only segments
     /// without payload come: there are no frames for others.
     [[nodiscard]] std::optional<Outgoing> output(Instant now, bool may_send_data) noexcept;
-    void copy_payload(const Outgoing& out, std::span<std::byte> to) const noexcept {
-        send_.copy(out.payload_begin, to);
+    /// Its payload from byte `offset` on.
+    void copy_payload(const Outgoing& out, std::uint32_t offset,
+                      std::span<std::byte> to) const noexcept {
+        send_.copy(out.payload_begin.plus(offset), to);
     }
 
     /// Lends `bytes`, not empty, until poll_returned_piece() gives `tag`, or until Ended. False: no
@@ -223,12 +231,13 @@ private:
     [[nodiscard]] std::uint32_t header_bytes() const noexcept;
     void update_mss() noexcept;
     [[nodiscard]] std::uint32_t own_mss() const noexcept;
+    [[nodiscard]] std::uint64_t free_window_bytes() const noexcept;
     void on_delayed_ack(Instant now) noexcept;
     void judge_user_timeout(Instant now) noexcept;
 
     // arrive.cc
-    [[nodiscard]] bool arrive_syn_sent(Instant now, const wire::TcpHeader& header,
-                                       const Arrival& arrival) noexcept;
+    [[nodiscard]] std::uint32_t arrive_syn_sent(Instant now, const wire::TcpHeader& header,
+                                                std::span<const Arrival> pieces) noexcept;
     void take_syn_options(const wire::TcpHeader& header) noexcept;
     void on_up(Instant now) noexcept;
     [[nodiscard]] bool passes_paws(Instant now, const wire::TcpHeader& header) const noexcept;
@@ -239,8 +248,10 @@ private:
     void on_rst(Instant now, const wire::TcpHeader& header) noexcept;
     void challenge(Instant now) noexcept;
     [[nodiscard]] bool judge_ack(Instant now, const wire::TcpHeader& header) noexcept;
-    [[nodiscard]] bool take_text(Instant now, const wire::TcpHeader& header,
-                                 Arrival arrival) noexcept;
+    [[nodiscard]] std::uint32_t take_text(Instant now, const wire::TcpHeader& header,
+                                          std::span<const Arrival> pieces) noexcept;
+    [[nodiscard]] std::uint32_t insert_pieces(Seq seq, std::span<const Arrival> pieces,
+                                              std::uint32_t bytes, Placed& sum) noexcept;
     void on_peer_fin(Instant now) noexcept;
     void note_timestamp(Instant now, const wire::TcpHeader& header) noexcept;
     void on_fin_acknowledged(Instant now) noexcept;
@@ -369,7 +380,7 @@ private:
         FixedVector<SackBlock, wire::TcpOptions::kSacksMax> last_sacks{};
     };
 
-    const Options options_;
+    Options options_;
     State state_ = State::Closed;
     Deadlines due_;
     Sender snd_;

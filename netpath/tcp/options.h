@@ -18,8 +18,10 @@ struct Limits {
 struct Options {
     /// Of the interface: IP packets never exceed it.
     std::uint32_t mtu_bytes = 1500;
-    /// Payload bytes that one received frame can hold, headers not counted. Sizes the window.
+    /// Payload bytes that the frames of one received packet can hold, headers not counted, and how
+    /// many frames those are. Both size the window.
     std::uint32_t frame_payload_bytes = 1460;
+    std::uint32_t frames_per_packet = 1;
     /// The largest receive window, whatever the frames would allow.
     std::uint32_t window_bytes_max = 4U << 20;
     /// Frames that data out of order may not take: what fills the gap must always find one.

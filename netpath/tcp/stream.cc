@@ -1,6 +1,9 @@
 #include "netpath/tcp/stream.h"
 
+#include <algorithm>
+
 #include "base/assert.h"
+#include "base/fixed_vector.h"
 #include "netpath/wire/ip.h"
 
 namespace holdfast::netpath::tcp {
@@ -23,52 +26,81 @@ void Stream::connect_with(Instant now, const wire::Flow& flow, const Link& link,
 }
 
 FrameFate Stream::input(Instant now, const ReceivedFrame& frame) noexcept {
-    HF_ASSERT(frame.bytes <= frame.memory.size());
-    const auto ethernet = wire::parse_ethernet(frame.memory.first(frame.bytes));
-    if (!ethernet || ethernet->header.vlan != link_.vlan) return FrameFate::NotOurs;
+    const PacketFate fate = input(now, std::span{&frame, 1});
+    if (!fate.is_ours) return FrameFate::NotOurs;
+    return fate.kept == 0 ? FrameFate::Done : FrameFate::Kept;
+}
+
+PacketFate Stream::input(Instant now, std::span<const ReceivedFrame> pieces) noexcept {
+    HF_ASSERT(!pieces.empty() && pieces.size() <= kPiecesMax);
+    const ReceivedFrame& front = pieces.front();
+    HF_ASSERT(front.bytes <= front.memory.size());
+    const auto ethernet = wire::parse_ethernet(front.memory.first(front.bytes));
+    if (!ethernet || ethernet->header.vlan != link_.vlan) return {};
     const bool is_v4 = ethernet->header.ether_type == wire::kEtherIpv4;
-    if (!is_v4 && ethernet->header.ether_type != wire::kEtherIpv6) return FrameFate::NotOurs;
-    const auto packet =
-        is_v4 ? wire::parse_ipv4(ethernet->payload) : wire::parse_ipv6(ethernet->payload);
-    if (!packet || packet->to != flow_.local) return FrameFate::NotOurs;
+    if (!is_v4 && ethernet->header.ether_type != wire::kEtherIpv6) return {};
+    std::size_t behind = 0;
+    for (const ReceivedFrame& piece : pieces.subspan(1)) behind += piece.bytes;
+    const auto packet = is_v4 ? wire::parse_ipv4(ethernet->payload, behind)
+                              : wire::parse_ipv6(ethernet->payload, behind);
+    if (!packet || packet->to != flow_.local) return {};
     switch (packet->protocol) {
-    case wire::kProtocolTcp: return input_tcp(now, frame, *packet);
+    case wire::kProtocolTcp: return input_tcp(now, pieces, *packet);
     case wire::kProtocolIcmp:
     case wire::kProtocolIcmpV6: return input_icmp(now, *packet);
-    default: return FrameFate::NotOurs;
+    default: return {};
     }
 }
 
-FrameFate Stream::input_tcp(Instant now, const ReceivedFrame& frame,
-                            const wire::IpPacket& packet) noexcept {
-    if (packet.from != flow_.remote) return FrameFate::NotOurs;
-    const auto segment = wire::parse_tcp(packet);
+PacketFate Stream::input_tcp(Instant now, std::span<const ReceivedFrame> pieces,
+                             const wire::IpPacket& packet) noexcept {
+    if (packet.from != flow_.remote) return {};
+    FixedVector<std::span<const std::byte>, kPiecesMax> rest;
+    for (const ReceivedFrame& piece : pieces.subspan(1)) rest.push(piece.memory.first(piece.bytes));
+    const auto segment = wire::parse_tcp(packet, rest.span());
     if (!segment) {
         // Its ports may be what is wrong: nobody else wants it, either.
         ++malformed_;
-        return FrameFate::Done;
+        return {.is_ours = true};
     }
     if (segment->header.from_port != flow_.remote_port ||
         segment->header.to_port != flow_.local_port)
-        return FrameFate::NotOurs;
-    const auto memory = frame.memory;
+        return {};
+    const auto memory = pieces.front().memory;
     const auto offset = static_cast<std::size_t>(segment->payload.data() - memory.data());
     const std::size_t bytes = segment->payload.size();
-    const Arrival arrival{.seq = segment->header.seq,
-                          .payload = memory.subspan(offset, bytes),
-                          .room = memory.subspan(offset + bytes),
-                          .frame = frame.id};
-    return connection_.arrive(now, segment->header, arrival) ? FrameFate::Kept : FrameFate::Done;
+    FixedVector<Arrival, kPiecesMax> arrivals;
+    arrivals.push({.seq = segment->header.seq,
+                   .payload = memory.subspan(offset, bytes),
+                   .room = memory.subspan(offset + bytes),
+                   .frame = pieces.front().id});
+    std::size_t left = packet.rest_bytes;
+    for (const ReceivedFrame& piece : pieces.subspan(1)) {
+        const std::size_t part = std::min(left, piece.bytes);
+        arrivals.push({.seq = {},
+                       .payload = piece.memory.first(part),
+                       .room = piece.memory.subspan(part),
+                       .frame = piece.id});
+        left -= part;
+    }
+    return {.is_ours = true, .kept = connection_.arrive(now, segment->header, arrivals.span())};
 }
 
-FrameFate Stream::input_icmp(Instant now, const wire::IpPacket& packet) noexcept {
+PacketFate Stream::input_icmp(Instant now, const wire::IpPacket& packet) noexcept {
+    if (packet.rest_bytes > 0) return {};  // An error quotes less than that.
     const auto error = wire::parse_icmp_error(packet);
-    if (!error || error->flow != flow_) return FrameFate::NotOurs;
+    if (!error || error->flow != flow_) return {};
     connection_.on_icmp(now, *error);
-    return FrameFate::Done;
+    return {.is_ours = true};
 }
 
 std::size_t Stream::output(Instant now, std::span<std::byte> room, bool may_send_data) noexcept {
+    return output(now, std::span{&room, 1}, may_send_data);
+}
+
+std::size_t Stream::output(Instant now, std::span<const std::span<std::byte>> rooms,
+                           bool may_send_data) noexcept {
+    HF_ASSERT(!rooms.empty());
     auto out = connection_.output(now, may_send_data);
     if (!out) return 0;
     out->header.from_port = flow_.local_port;
@@ -78,22 +110,42 @@ std::size_t Stream::output(Instant now, std::span<std::byte> room, bool may_send
                                         .from = link_.local,
                                         .vlan = link_.vlan,
                                         .ether_type = is_v6 ? wire::kEtherIpv6 : wire::kEtherIpv4};
-    const std::size_t tcp_bytes = wire::tcp_header_bytes(out->header) + out->payload_bytes;
-    const wire::IpHeader ip{.from = flow_.local,
-                            .to = flow_.remote,
-                            .protocol = wire::kProtocolTcp,
-                            .identification = identification_++,
-                            .payload_bytes = static_cast<std::uint32_t>(tcp_bytes)};
-    const std::size_t total = ethernet.bytes() + ip.bytes() + tcp_bytes;
-    HF_ASSERT(total <= room.size());
-    ByteWriter writer{room.first(total)};
+    const std::size_t header_bytes = wire::tcp_header_bytes(out->header);
+    const wire::IpHeader ip{
+        .from = flow_.local,
+        .to = flow_.remote,
+        .protocol = wire::kProtocolTcp,
+        .identification = identification_++,
+        .payload_bytes = static_cast<std::uint32_t>(header_bytes + out->payload_bytes)};
+    const auto front = rooms.front();
+    const std::size_t headers = ethernet.bytes() + ip.bytes() + header_bytes;
+    HF_ASSERT(headers <= front.size());
+    ByteWriter writer{front.first(headers)};
     wire::put_ethernet(writer, ethernet);
     wire::put_ip(writer, ip);
-    const auto segment = room.first(total).subspan(writer.used_bytes());
-    HF_ASSERT(!writer.overflowed() && segment.size() == tcp_bytes);
-    if (out->payload_bytes > 0) connection_.copy_payload(*out, segment.last(out->payload_bytes));
-    wire::put_tcp(segment, out->header, flow_.local, flow_.remote);
-    return total;
+    HF_ASSERT(!writer.overflowed() && writer.used_bytes() + header_bytes == headers);
+    const wire::PayloadSum payload = put_payload(*out, front.subspan(headers), rooms.subspan(1));
+    wire::put_tcp_header(front.subspan(writer.used_bytes(), header_bytes), out->header, flow_.local,
+                         flow_.remote, payload);
+    return headers + out->payload_bytes;
+}
+
+/// Into `front` first, then into the rooms behind it.
+wire::PayloadSum Stream::put_payload(const Outgoing& out, std::span<std::byte> front,
+                                     std::span<const std::span<std::byte>> behind) const noexcept {
+    wire::PayloadSum put;
+    auto room = front;
+    while (put.bytes < out.payload_bytes) {
+        const std::size_t part = std::min(room.size(), out.payload_bytes - put.bytes);
+        connection_.copy_payload(out, static_cast<std::uint32_t>(put.bytes), room.first(part));
+        put.sum.add(room.first(part));
+        put.bytes += part;
+        if (put.bytes == out.payload_bytes) break;
+        HF_ASSERT(!behind.empty());
+        room = behind.front();
+        behind = behind.subspan(1);
+    }
+    return put;
 }
 
 }  // namespace holdfast::netpath::tcp

@@ -32,11 +32,19 @@ struct Link {
     std::optional<wire::VlanId> vlan{};
 };
 
-/// A received frame where it lies in the caller's memory.
+/// A received frame where it lies in the caller's memory, or one piece of a packet that was too
+/// long for one.
 struct ReceivedFrame {
     FrameId id = 0;
     std::span<std::byte> memory{};  ///< As much as may be written to while the frame is kept.
     std::size_t bytes = 0;          ///< The frame is so long; at most memory.size().
+};
+
+/// What becomes of a packet in several frames.
+struct PacketFate {
+    bool is_ours = false;
+    /// Bit I: frame I is kept until poll_returned_frame() names it. The others are done with.
+    std::uint32_t kept = 0;
 };
 
 enum class FrameFate : std::uint8_t {
@@ -63,9 +71,15 @@ public:
     void set_link(const Link& link) noexcept { link_ = link; }
 
     [[nodiscard]] FrameFate input(Instant now, const ReceivedFrame& frame) noexcept;
-    /// Writes one frame; the bytes of it, or 0 when there is nothing to send. `room` has
-    /// frame_bytes_max() bytes. With `may_send_data` false only frames without payload come.
+    /// A packet in 1 .. kPiecesMax frames, in order, all its headers in the first one.
+    [[nodiscard]] PacketFate input(Instant now, std::span<const ReceivedFrame> pieces) noexcept;
+    static constexpr std::size_t kPiecesMax = 20;
+    /// Writes one packet; the bytes of it, or 0 when there is nothing to send. `room` has
+    /// frame_bytes_max() bytes. With `may_send_data` false only packets without payload come.
     [[nodiscard]] std::size_t output(Instant now, std::span<std::byte> room,
+                                     bool may_send_data) noexcept;
+    /// The same over several rooms, filled one after the other, headers whole in the first one.
+    [[nodiscard]] std::size_t output(Instant now, std::span<const std::span<std::byte>> rooms,
                                      bool may_send_data) noexcept;
     [[nodiscard]] static constexpr std::size_t frame_bytes_max(const Options& options) noexcept {
         return options.mtu_bytes + wire::kEthernetBytes + wire::kVlanBytes;
@@ -90,14 +104,22 @@ public:
     [[nodiscard]] Instant next_wake() const noexcept { return connection_.next_wake(); }
     void wake(Instant now) noexcept { connection_.wake(now); }
 
+    /// See Connection::limit_packets().
+    void limit_packets(std::uint32_t mtu_bytes, std::uint32_t frame_payload_bytes,
+                       std::uint32_t frames_per_packet) noexcept {
+        connection_.limit_packets(mtu_bytes, frame_payload_bytes, frames_per_packet);
+    }
     [[nodiscard]] const Connection& connection() const noexcept { return connection_; }
     /// Frames of ours that were malformed, by their checksums or lengths.
     [[nodiscard]] std::uint64_t malformed_count() const noexcept { return malformed_; }
 
 private:
-    [[nodiscard]] FrameFate input_tcp(Instant now, const ReceivedFrame& frame,
-                                      const wire::IpPacket& packet) noexcept;
-    [[nodiscard]] FrameFate input_icmp(Instant now, const wire::IpPacket& packet) noexcept;
+    [[nodiscard]] PacketFate input_tcp(Instant now, std::span<const ReceivedFrame> pieces,
+                                       const wire::IpPacket& packet) noexcept;
+    [[nodiscard]] PacketFate input_icmp(Instant now, const wire::IpPacket& packet) noexcept;
+    [[nodiscard]] wire::PayloadSum put_payload(
+        const Outgoing& out, std::span<std::byte> front,
+        std::span<const std::span<std::byte>> behind) const noexcept;
 
     Connection connection_;
     wire::Flow flow_{};

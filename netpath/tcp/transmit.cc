@@ -50,8 +50,8 @@ std::optional<Outgoing> Connection::output_syn(Instant now) noexcept {
         out.header.ack = rcv_.nxt;
     }
     // Never scaled: RFC 7323 section 2.2.
-    const std::uint64_t window = std::min<std::uint64_t>(
-        {receive_.window_bytes(own_mss()), options_.window_bytes_max, 0xffff});
+    const std::uint64_t window =
+        std::min<std::uint64_t>({free_window_bytes(), options_.window_bytes_max, 0xffff});
     out.header.window = static_cast<std::uint16_t>(window);
     rcv_.edge = rcv_.nxt.plus(out.header.window);
     out.header.options.mss_bytes = static_cast<std::uint16_t>(own_mss());
@@ -109,7 +109,7 @@ void Connection::answer_with_reset(Seq seq, std::optional<Seq> ack) noexcept {
 /// Where the window could end. RFC 9293 section 3.8.6.2.2: it moves in large steps only.
 Seq Connection::window_edge() const noexcept {
     const std::uint64_t window =
-        std::min<std::uint64_t>(receive_.window_bytes(own_mss()), options_.window_bytes_max);
+        std::min<std::uint64_t>(free_window_bytes(), options_.window_bytes_max);
     const std::uint32_t largest = std::uint32_t{0xffff} << rcv_.shift;
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(window, largest));
     const Seq edge = rcv_.nxt.plus(most);

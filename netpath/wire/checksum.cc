@@ -1,5 +1,6 @@
 #include "netpath/wire/checksum.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -25,8 +26,25 @@ std::uint16_t fold(std::uint64_t sum) noexcept {
     return static_cast<std::uint16_t>(sum);
 }
 
+/// Halves of words never carry within the length of a packet, and four sums of them do not wait for
+/// each other: twice as fast as to add whole words with their carries.
 std::uint64_t sum_of(std::span<const std::byte> bytes) noexcept {
-    std::uint64_t sum = 0;
+    constexpr std::uint64_t kLow = 0xffff'ffffU;
+    std::array<std::uint64_t, 4> words{};
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    std::uint64_t more_low = 0;
+    std::uint64_t more_high = 0;
+    HF_ASSERT_SLOW(bytes.size() < kLow);
+    while (bytes.size() >= sizeof(words)) {
+        std::memcpy(words.data(), bytes.data(), sizeof(words));
+        low += (words[0] & kLow) + (words[2] & kLow);
+        high += (words[0] >> 32) + (words[2] >> 32);
+        more_low += (words[1] & kLow) + (words[3] & kLow);
+        more_high += (words[1] >> 32) + (words[3] >> 32);
+        bytes = bytes.subspan(sizeof(words));
+    }
+    std::uint64_t sum = add_carry(add_carry(low, high), add_carry(more_low, more_high));
     while (bytes.size() >= sizeof(std::uint64_t)) {
         std::uint64_t word = 0;
         std::memcpy(&word, bytes.data(), sizeof(word));
@@ -45,6 +63,12 @@ void Checksum::add(std::span<const std::byte> bytes) noexcept {
     // A piece that begins at an odd place has its bytes swapped: RFC 1071 section 2(B).
     sum_ = add_carry(sum_, is_odd_ ? std::byteswap(part) : part);
     if (bytes.size() % 2 != 0) is_odd_ = !is_odd_;
+}
+
+void Checksum::add(const Checksum& following) noexcept {
+    const std::uint16_t part = fold(following.sum_);
+    sum_ = add_carry(sum_, is_odd_ ? std::byteswap(part) : part);
+    is_odd_ = is_odd_ != following.is_odd_;
 }
 
 void Checksum::add_be16(std::uint16_t value) noexcept {

@@ -16,6 +16,8 @@ class Checksum {
 public:
     void add(std::span<const std::byte> bytes) noexcept;
     void add_be16(std::uint16_t value) noexcept;
+    /// All that `following` has added up.
+    void add(const Checksum& following) noexcept;
     /// Addresses, length and protocol of the segment that is added before or after.
     void add_pseudo_header(const IpAddress& from, const IpAddress& to, std::uint8_t protocol,
                            std::uint32_t length) noexcept;

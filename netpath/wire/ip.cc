@@ -1,5 +1,6 @@
 #include "netpath/wire/ip.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/assert.h"
@@ -48,13 +49,16 @@ std::expected<std::uint8_t, Malformed> skip_extensions(ByteReader& reader,
 
 }  // namespace
 
-std::expected<IpPacket, Malformed> parse_ipv4(std::span<const std::byte> bytes) noexcept {
+std::expected<IpPacket, Malformed> parse_ipv4(std::span<const std::byte> bytes,
+                                              std::size_t behind_bytes) noexcept {
     const auto header = ipv4_header_bytes(bytes);
     if (!header) return std::unexpected(header.error());
     if (checksum_of(bytes.first(*header)) != 0) return std::unexpected(Malformed::WrongChecksum);
     const auto fixed = bytes.first<kIpv4Bytes>();
     const std::size_t total = be16_at<2>(fixed);
-    if (total < *header || total > bytes.size()) return std::unexpected(Malformed::WrongLength);
+    if (total < *header || total > bytes.size() + behind_bytes)
+        return std::unexpected(Malformed::WrongLength);
+    const std::size_t here = std::min(total, bytes.size());
     if ((be16_at<6>(fixed) & (kMoreFragments | kFragmentOffset)) != 0)
         return std::unexpected(Malformed::Fragment);
     return IpPacket{.from = IpAddress::v4(fixed.subspan<12, 4>()),
@@ -62,16 +66,20 @@ std::expected<IpPacket, Malformed> parse_ipv4(std::span<const std::byte> bytes) 
                     .protocol = u8_at<9>(fixed),
                     .hop_limit = u8_at<8>(fixed),
                     .traffic_class = u8_at<1>(fixed),
-                    .payload = bytes.first(total).subspan(*header)};
+                    .payload = bytes.first(here).subspan(*header),
+                    .rest_bytes = total - here};
 }
 
-std::expected<IpPacket, Malformed> parse_ipv6(std::span<const std::byte> bytes) noexcept {
+std::expected<IpPacket, Malformed> parse_ipv6(std::span<const std::byte> bytes,
+                                              std::size_t behind_bytes) noexcept {
     if (bytes.size() < kIpv6Bytes) return std::unexpected(Malformed::TooShort);
     const auto fixed = bytes.first<kIpv6Bytes>();
     if (u8_at<0>(fixed) >> 4 != 6) return std::unexpected(Malformed::WrongVersion);
     const std::size_t length = be16_at<4>(fixed);
-    if (length > bytes.size() - kIpv6Bytes) return std::unexpected(Malformed::WrongLength);
-    ByteReader reader{bytes.subspan(kIpv6Bytes, length)};
+    if (length > bytes.size() - kIpv6Bytes + behind_bytes)
+        return std::unexpected(Malformed::WrongLength);
+    const std::size_t here = std::min(length, bytes.size() - kIpv6Bytes);
+    ByteReader reader{bytes.subspan(kIpv6Bytes, here)};
     const auto protocol = skip_extensions(reader, u8_at<6>(fixed));
     if (!protocol) return std::unexpected(protocol.error());
     return IpPacket{.from = IpAddress::v6(fixed.subspan<8, 16>()),
@@ -79,7 +87,8 @@ std::expected<IpPacket, Malformed> parse_ipv6(std::span<const std::byte> bytes) 
                     .protocol = *protocol,
                     .hop_limit = u8_at<7>(fixed),
                     .traffic_class = static_cast<std::uint8_t>(be16_at<0>(fixed) >> 4),
-                    .payload = reader.rest()};
+                    .payload = reader.rest(),
+                    .rest_bytes = length - here};
 }
 
 bool has_right_icmp_checksum(const IpPacket& packet) noexcept {

@@ -32,15 +32,17 @@ struct IpPacket {
     std::uint8_t hop_limit = 0;
     std::uint8_t traffic_class = 0;      ///< TOS: RFC 2474 and RFC 3168.
     std::span<const std::byte> payload;  ///< Without padding of the link.
+    std::size_t rest_bytes = 0;          ///< Of the payload, in the pieces behind.
 };
 
-/// A whole datagram with a correct header checksum.
-[[nodiscard]] std::expected<IpPacket, Malformed> parse_ipv4(
-    std::span<const std::byte> bytes) noexcept;
-[[nodiscard]] std::expected<IpPacket, Malformed> parse_ipv6(
-    std::span<const std::byte> bytes) noexcept;
+/// A whole datagram with a correct header checksum. The first `bytes` of it, headers included, lie
+/// here; `behind_bytes` more in other pieces.
+[[nodiscard]] std::expected<IpPacket, Malformed> parse_ipv4(std::span<const std::byte> bytes,
+                                                            std::size_t behind_bytes = 0) noexcept;
+[[nodiscard]] std::expected<IpPacket, Malformed> parse_ipv6(std::span<const std::byte> bytes,
+                                                            std::size_t behind_bytes = 0) noexcept;
 
-/// Of an ICMP or ICMPv6 message. RFC 792, RFC 4443 section 2.3.
+/// Of an ICMP or ICMPv6 message in one piece. RFC 792, RFC 4443 section 2.3.
 [[nodiscard]] bool has_right_icmp_checksum(const IpPacket& packet) noexcept;
 
 /// The front of a packet that an ICMP error quotes. It may be cut anywhere behind its fixed header,

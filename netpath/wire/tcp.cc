@@ -1,5 +1,7 @@
 #include "netpath/wire/tcp.h"
 
+#include <algorithm>
+
 #include "base/assert.h"
 #include "netpath/wire/checksum.h"
 
@@ -102,7 +104,7 @@ TcpOptions parse_tcp_options(std::span<const std::byte> bytes) noexcept {
     return options;
 }
 
-std::expected<TcpSegment, Malformed> parse_tcp(const IpPacket& packet) noexcept {
+std::expected<TcpSegment, Malformed> parse_tcp(const IpPacket& packet, PacketRest rest) noexcept {
     const auto bytes = packet.payload;
     if (packet.protocol != kProtocolTcp) return std::unexpected(Malformed::WrongVersion);
     if (bytes.size() < kTcpBytes) return std::unexpected(Malformed::TooShort);
@@ -111,8 +113,15 @@ std::expected<TcpSegment, Malformed> parse_tcp(const IpPacket& packet) noexcept 
     if (header < kTcpBytes || header > bytes.size()) return std::unexpected(Malformed::WrongLength);
     Checksum sum;
     sum.add_pseudo_header(packet.from, packet.to, kProtocolTcp,
-                          static_cast<std::uint32_t>(bytes.size()));
+                          static_cast<std::uint32_t>(bytes.size() + packet.rest_bytes));
     sum.add(bytes);
+    std::size_t left = packet.rest_bytes;
+    for (const auto piece : rest) {
+        const std::size_t part = std::min(left, piece.size());
+        sum.add(piece.first(part));
+        left -= part;
+    }
+    HF_ASSERT(left == 0);  // The IP header was judged with the pieces.
     if (sum.value() != 0) return std::unexpected(Malformed::WrongChecksum);
     return TcpSegment{
         .header = {.from_port = be16_at<0>(fixed),
@@ -134,8 +143,18 @@ std::size_t tcp_header_bytes(const TcpHeader& header) noexcept {
 void put_tcp(std::span<std::byte> segment, const TcpHeader& header, const IpAddress& from,
              const IpAddress& to) noexcept {
     const std::size_t header_bytes = tcp_header_bytes(header);
-    HF_ASSERT(header_bytes % 4 == 0 && header_bytes <= segment.size());
-    ByteWriter out{segment.first(header_bytes)};
+    HF_ASSERT(header_bytes <= segment.size());
+    const auto bytes = segment.subspan(header_bytes);
+    PayloadSum payload{.bytes = bytes.size()};
+    payload.sum.add(bytes);
+    put_tcp_header(segment.first(header_bytes), header, from, to, payload);
+}
+
+void put_tcp_header(std::span<std::byte> room, const TcpHeader& header, const IpAddress& from,
+                    const IpAddress& to, const PayloadSum& payload) noexcept {
+    const std::size_t header_bytes = tcp_header_bytes(header);
+    HF_ASSERT(header_bytes % 4 == 0 && header_bytes == room.size());
+    ByteWriter out{room};
     out.be16(header.from_port);
     out.be16(header.to_port);
     out.be32(header.seq.raw());
@@ -147,9 +166,11 @@ void put_tcp(std::span<std::byte> segment, const TcpHeader& header, const IpAddr
     put_options(out, header.options);
     HF_ASSERT(!out.overflowed() && out.used_bytes() == header_bytes);
     Checksum sum;
-    sum.add_pseudo_header(from, to, kProtocolTcp, static_cast<std::uint32_t>(segment.size()));
-    sum.add(segment);
-    put_be16<16>(segment.first<kTcpBytes>(), sum.value());
+    sum.add_pseudo_header(from, to, kProtocolTcp,
+                          static_cast<std::uint32_t>(header_bytes + payload.bytes));
+    sum.add(room);
+    sum.add(payload.sum);
+    put_be16<16>(room.first<kTcpBytes>(), sum.value());
 }
 
 }  // namespace holdfast::netpath::wire

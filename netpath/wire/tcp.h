@@ -11,6 +11,7 @@
 #include "base/fixed_vector.h"
 #include "base/serial.h"
 #include "netpath/wire/address.h"
+#include "netpath/wire/checksum.h"
 #include "netpath/wire/ip.h"
 #include "netpath/wire/malformed.h"
 
@@ -72,12 +73,16 @@ struct TcpHeader {
 /// A segment with a correct checksum. Borrows its payload.
 struct TcpSegment {
     TcpHeader header{};
-    std::span<const std::byte> payload{};
+    std::span<const std::byte> payload{};  ///< As far as it lies in the packet's first piece.
 };
+
+/// Where the rest of a packet lies, in order.
+using PacketRest = std::span<const std::span<const std::byte>>;
 
 /// An option of an impossible length ends the options, not the segment: RFC 9293 MUST-7.
 [[nodiscard]] TcpOptions parse_tcp_options(std::span<const std::byte> bytes) noexcept;
-[[nodiscard]] std::expected<TcpSegment, Malformed> parse_tcp(const IpPacket& packet) noexcept;
+[[nodiscard]] std::expected<TcpSegment, Malformed> parse_tcp(const IpPacket& packet,
+                                                             PacketRest rest = {}) noexcept;
 
 /// Bytes of the header with its options.
 [[nodiscard]] std::size_t tcp_header_bytes(const TcpHeader& header) noexcept;
@@ -85,5 +90,14 @@ struct TcpSegment {
 /// with the checksum over both. The payload is there already.
 void put_tcp(std::span<std::byte> segment, const TcpHeader& header, const IpAddress& from,
              const IpAddress& to) noexcept;
+
+/// A payload that lies elsewhere.
+struct PayloadSum {
+    Checksum sum{};
+    std::size_t bytes = 0;
+};
+/// The same with a payload of which only the sum is known: `room` is for the header alone.
+void put_tcp_header(std::span<std::byte> room, const TcpHeader& header, const IpAddress& from,
+                    const IpAddress& to, const PayloadSum& payload) noexcept;
 
 }  // namespace holdfast::netpath::wire

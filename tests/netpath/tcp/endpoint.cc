@@ -53,26 +53,56 @@ void Endpoint::connect(Instant now, std::uint32_t isn, std::uint32_t timestamp_o
 }
 
 void Endpoint::input(Instant now, const Bytes& frame) {
-    if (frame.size() > config_.frame_bytes) return complain("the test's frame is too long");
-    if (free_frames_.empty()) return;
-    const std::uint32_t id = free_frames_.back();
-    const auto memory = std::span{frames_}.subspan(id * config_.frame_bytes, config_.frame_bytes);
-    std::memcpy(memory.data(), frame.data(), frame.size());
-    const FrameFate fate = stream_->input(now, {.id = id, .memory = memory, .bytes = frame.size()});
-    if (fate != FrameFate::Kept) {
-        // Whatever is read from it now is a mistake that the pattern shows.
-        std::memset(memory.data(), 0xdd, memory.size());
-        return;
+    const std::size_t each = config_.piece_bytes == 0 ? config_.frame_bytes : config_.piece_bytes;
+    if (config_.piece_bytes == 0 && frame.size() > each)
+        return complain("the test's frame is too long");
+    std::vector<netpath::tcp::ReceivedFrame> pieces;
+    for (std::size_t at = 0; at < frame.size(); at += each) {
+        if (free_frames_.size() <= pieces.size()) return;
+        const std::uint32_t id = free_frames_[free_frames_.size() - 1 - pieces.size()];
+        const std::size_t bytes = std::min(each, frame.size() - at);
+        const auto memory = memory_of(id).first(each);
+        std::memcpy(memory.data(), frame.data() + at, bytes);
+        pieces.push_back({.id = id, .memory = memory, .bytes = bytes});
     }
-    free_frames_.pop_back();
-    is_free_.at(id) = false;
+    const auto fate = stream_->input(now, pieces);
+    std::vector<std::uint32_t> given_back;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        free_frames_.pop_back();
+        is_free_.at(pieces[i].id) = false;
+        if ((fate.kept >> i & 1) != 0) continue;
+        // Whatever is read from it now is a mistake that the pattern shows.
+        std::memset(memory_of(pieces[i].id).data(), 0xdd, config_.frame_bytes);
+        given_back.push_back(pieces[i].id);
+        is_free_.at(pieces[i].id) = true;
+    }
+    free_frames_.insert(free_frames_.end(), given_back.rbegin(), given_back.rend());
 }
 
 Bytes Endpoint::output(Instant now, bool may_send_data) {
+    if (config_.piece_bytes != 0) return output_in_pieces(now, may_send_data);
     std::vector<std::byte> room(Stream::frame_bytes_max(config_.options));
     const std::size_t bytes = stream_->output(now, room, may_send_data);
     Bytes frame(bytes);
     if (bytes > 0) std::memcpy(frame.data(), room.data(), bytes);
+    return frame;
+}
+
+Bytes Endpoint::output_in_pieces(Instant now, bool may_send_data) {
+    const std::size_t each = config_.piece_bytes;
+    std::vector<std::vector<std::byte>> memory;
+    std::vector<std::span<std::byte>> rooms;
+    for (std::size_t at = 0; at < Stream::frame_bytes_max(config_.options); at += each)
+        memory.emplace_back(each);
+    for (auto& room : memory) rooms.emplace_back(room);
+    std::size_t left = stream_->output(now, rooms, may_send_data);
+    Bytes frame;
+    for (const auto room : rooms) {
+        const std::size_t part = std::min(left, room.size());
+        for (const std::byte byte : room.first(part))
+            frame.push_back(std::to_integer<std::uint8_t>(byte));
+        left -= part;
+    }
     return frame;
 }
 

@@ -31,6 +31,8 @@ struct EndpointConfig {
     netpath::tcp::Options options{};
     Ends ends{};
     std::size_t frame_bytes = 2048;
+    /// Not 0: packets come and go in pieces of so many bytes, each in a frame of its own.
+    std::size_t piece_bytes = 0;
 };
 
 class Endpoint {
@@ -42,8 +44,8 @@ public:
 
     [[nodiscard]] Stream& stream() { return *stream_; }
     void connect(Instant now, std::uint32_t isn, std::uint32_t timestamp_offset);
-    /// Gives the frame to the stream in a receive frame, if one is free; else it is lost, as it
-    /// would be in a NIC.
+    /// Gives the packet to the stream in receive frames, if there are free ones; else it is lost,
+    /// as it would be in a NIC.
     void input(Instant now, const Bytes& frame);
     /// The next frame to send; empty when there is none.
     [[nodiscard]] Bytes output(Instant now, bool may_send_data = true);
@@ -65,6 +67,11 @@ private:
     void complain(const std::string& what) {
         if (complaint_.empty()) complaint_ = what;
     }
+
+    [[nodiscard]] std::span<std::byte> memory_of(std::uint32_t id) {
+        return std::span{frames_}.subspan(id * config_.frame_bytes, config_.frame_bytes);
+    }
+    [[nodiscard]] Bytes output_in_pieces(Instant now, bool may_send_data);
 
     EndpointConfig config_;
     std::vector<std::byte> memory_;

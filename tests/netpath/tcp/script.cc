@@ -78,7 +78,10 @@ struct Sent {
 
 class Run {
 public:
-    Run(const std::string& text, const Bases& bases) : bases_(bases) { parse(text); }
+    Run(const std::string& text, const Bases& bases, std::size_t piece_bytes = 0)
+        : bases_(bases), piece_bytes_(piece_bytes) {
+        parse(text);
+    }
 
     std::string go() {
         try {
@@ -199,6 +202,13 @@ private:
         options.close_timeout = time_option("close_timeout", options.close_timeout);
         options.time_wait = time_option("time_wait", options.time_wait);
         if (!options_.empty()) throw Failed("unknown option " + options_.begin()->first);
+        if (piece_bytes_ != 0) {
+            constexpr std::uint32_t kPieces = 4;
+            config.piece_bytes = piece_bytes_;
+            options.frames_per_packet = kPieces;
+            options.rx_frames_reserved *= kPieces;
+            config.limits.rx_frames *= kPieces;
+        }
         ends_ = config.ends;
         endpoint_ = std::make_unique<Endpoint>(config);
     }
@@ -599,6 +609,7 @@ private:
     }
 
     Bases bases_;
+    std::size_t piece_bytes_;
     Ends ends_;
     std::vector<Line> lines_;
     const Line* line_ = nullptr;
@@ -617,8 +628,8 @@ private:
 
 }  // namespace
 
-std::string run_script(const std::string& text, const Bases& bases) {
-    return Run{text, bases}.go();
+std::string run_script(const std::string& text, const Bases& bases, std::size_t piece_bytes) {
+    return Run{text, bases, piece_bytes}.go();
 }
 
 std::string trace_script(const std::string& text) {

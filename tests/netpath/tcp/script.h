@@ -16,7 +16,9 @@ struct Bases {
 };
 
 /// Runs the script in `text`. Empty when it passes; else the line, what was wrong and all packets.
-[[nodiscard]] std::string run_script(const std::string& text, const Bases& bases);
+/// With `piece_bytes` packets come and go in pieces of so many bytes, four for the longest.
+[[nodiscard]] std::string run_script(const std::string& text, const Bases& bases,
+                                     std::size_t piece_bytes = 0);
 
 /// Every packet and wake-up of a run, in the notation of scripts: for whoever writes one.
 [[nodiscard]] std::string trace_script(const std::string& text);

@@ -42,6 +42,37 @@ std::vector<Bases> all_bases() {
     return bases;
 }
 
+/// Those that do not count frames.
+std::vector<std::string> names_without_frames() {
+    std::vector<std::string> names = script_names();
+    std::erase_if(names, [](const std::string& name) {
+        const std::string text = text_of(name);
+        return text.contains("rx_frames=") || text.contains("held_frames=");
+    });
+    return names;
+}
+
+class InPieces : public testing::TestWithParam<std::string> {};
+
+// Goal: the same when each packet comes and goes in several frames, which begin at odd places.
+// Method: four frames hold what one did.
+TEST_P(InPieces, Holds) {
+    constexpr std::size_t kPieceBytes = 401;
+    const std::string text = text_of(GetParam());
+    for (const std::uint32_t before : {0U, 700U, 5000U}) {
+        const Bases bases{0U - before, 0x8000'0000U - before, 1000, 0U - before};
+        const std::string failure = run_script(text, bases, kPieceBytes);
+        ASSERT_EQ(failure, "") << "isn " << bases.isn << ", peer's " << bases.peer_isn;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tcp, InPieces, testing::ValuesIn(names_without_frames()),
+                         [](const auto& one) {
+                             std::string name = one.param;
+                             std::ranges::replace(name, '-', '_');
+                             return name;
+                         });
+
 class Script : public testing::TestWithParam<std::string> {};
 
 // Goal: the endpoint sends what the script says, and nothing else, wherever its numbers begin.

@@ -55,6 +55,25 @@ TEST(Checksum, PiecesSumUpAsTheWhole) {
     }
 }
 
+// Goal: sums of pieces, of odd ones too, add up to that of the whole.
+TEST(Checksum, SumsAddUp) {
+    Bytes bytes;
+    for (unsigned i = 0; i < 67; ++i) bytes.push_back(static_cast<std::byte>(i * 91 + 3));
+    const std::span<const std::byte> all{bytes};
+    for (std::size_t i = 0; i <= bytes.size(); ++i) {
+        Checksum front;
+        front.add(all.first(i));
+        Checksum behind;
+        behind.add(all.subspan(i));
+        front.add(behind);
+        front.add(all.first(7));
+        Checksum whole;
+        whole.add(all);
+        whole.add(all.first(7));
+        ASSERT_EQ(front.value(), whole.value()) << i;
+    }
+}
+
 // Goal: every flipped bit of an IPv4 header is noticed.
 TEST(Ipv4, FlippedBitsAreNoticed) {
     std::array<std::byte, 24> packet{};
@@ -198,6 +217,44 @@ TEST(Tcp, OptionsRoundTrip) {
         EXPECT_EQ(back.timestamps.has_value(), options.timestamps.has_value());
         EXPECT_EQ(back.sacks.size(), options.sacks.size());
         EXPECT_EQ(back.bytes(), options.bytes());
+    }
+}
+
+// Goal: a packet in three pieces is the one in one piece, wherever it is cut behind its headers;
+// a flipped bit in any piece is noticed, and so is a byte too few.
+TEST(Tcp, PiecesAreTheWhole) {
+    for (const bool is_v6 : {false, true}) {
+        const IpAddress address = is_v6 ? v6(kHost1) : IpAddress{};
+        const TcpHeader header{.from_port = 1, .to_port = 2, .flags = kAck};
+        const IpHeader ip{.from = address, .to = address, .protocol = 6, .payload_bytes = 20 + 31};
+        Bytes packet(ip.bytes() + ip.payload_bytes);
+        for (std::size_t i = 0; i < packet.size(); ++i) packet[i] = std::byte(i * 7);
+        ByteWriter writer{packet};
+        put_ip(writer, ip);
+        put_tcp(std::span{packet}.subspan(ip.bytes()), header, address, address);
+        const auto check = [is_v6](std::span<const std::byte> all, std::size_t a, std::size_t b) {
+            const std::array rest{all.subspan(a, b - a), all.subspan(b)};
+            const auto whole = is_v6 ? parse_ipv6(all.first(a), all.size() - a)
+                                     : parse_ipv4(all.first(a), all.size() - a);
+            if (!whole) return false;
+            const auto segment = parse_tcp(*whole, rest);
+            return segment && segment->payload.size() + whole->rest_bytes == 31;
+        };
+        const std::size_t headers = ip.bytes() + kTcpBytes;
+        for (std::size_t a = headers; a <= packet.size(); ++a) {
+            for (std::size_t b = a; b <= packet.size(); ++b) {
+                ASSERT_TRUE(check(packet, a, b)) << a << " " << b;
+                for (const std::size_t at : {headers, a - 1, a, b - 1, b, packet.size() - 1}) {
+                    if (at >= packet.size()) continue;
+                    packet[at] ^= std::byte{1};
+                    EXPECT_FALSE(check(packet, a, b)) << a << " " << b << " " << at;
+                    packet[at] ^= std::byte{1};
+                }
+            }
+            EXPECT_FALSE(check(std::span{packet}.first(packet.size() - 1), headers, headers));
+        }
+        packet.resize(packet.size() + 9, std::byte{0x77});  // Padding of the link.
+        EXPECT_TRUE(check(packet, headers + 5, headers + 31 + 2));
     }
 }
 
