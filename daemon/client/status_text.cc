@@ -101,8 +101,9 @@ void add_path(std::string& text, const Json& status) {
     if (!status.contains("path")) return;
     text += fmt::format("  path        {}", text_at(status, "/path/kind"));
     if (status["path"].contains("interface"))
-        text += fmt::format(", {} queues of {}, {}", count_at(status, "/path/queues"),
-                            text_at(status, "/path/interface"), text_at(status, "/path/mode"));
+        text += fmt::format(", {} queues of {}, {}, packets of up to {} bytes",
+                            count_at(status, "/path/queues"), text_at(status, "/path/interface"),
+                            text_at(status, "/path/mode"), count_at(status, "/path/packet_bytes"));
     text += '\n';
 }
 

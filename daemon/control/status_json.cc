@@ -126,6 +126,7 @@ Json path_json(const PathState& path) {
     json["interface"] = path.interface.view();
     json["mode"] = path.is_zero_copy ? "zero copy" : "copy";
     json["queues"] = path.queues;
+    json["packet_bytes"] = path.packet_bytes;
     return json;
 }
 

@@ -281,6 +281,7 @@ bool IoProcess::take_queues() noexcept {
     // The supervisor hears of it, and lowers the reserve to what others need.
     shared_.area().watch.is_zero_copy.store(state.is_zero_copy ? 1 : 0, std::memory_order_release);
     if (state.is_zero_copy) loop_->facts().kernel_reserve_kib = 0;
+    state.packet_bytes = path->packet_bytes();
     loop_->say(LogLevel::Info, IoEvent::QueuesTaken, state.queues,
                static_cast<std::uint64_t>((Driver::clock() - began).ns() / 1000));
     return true;

@@ -30,9 +30,12 @@ struct ReservedPath {
 inline constexpr std::uint32_t kReceiveWindowBytes = 2U << 20;
 inline constexpr std::uint32_t kSendWindowBytes = 4U << 20;
 
+inline constexpr std::uint32_t kUsualMtuBytes = 1500;
+
 /// Sizes for `limits` and the buffers of `tcp`; zero there stands for the two above.
 [[nodiscard]] netpath::xdp::PathShape shape_for(const initiator::EngineLimits& limits,
-                                                const netpath::TcpOptions& tcp) noexcept;
+                                                const netpath::TcpOptions& tcp,
+                                                std::uint32_t mtu_bytes = kUsualMtuBytes) noexcept;
 /// Pieces that an engine on this path may have lent.
 inline constexpr std::uint32_t kReservedTransmitPieces = 1024;
 

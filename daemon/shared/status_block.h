@@ -62,9 +62,10 @@ struct ExportState {
 /// Who carries the session's TCP, as read back.
 struct PathState {
     NetworkPath kind = NetworkPath::Kernel;
-    bool is_zero_copy = false;    ///< Xdp: as the kernel says. Else frames are copied.
-    std::uint16_t queues = 0;     ///< Xdp: receive queues, each with a socket. 0: none bound yet.
-    FixedString<15> interface{};  ///< Xdp.
+    bool is_zero_copy = false;  ///< Xdp: as the kernel says. Else frames are copied.
+    std::uint16_t queues = 0;   ///< Xdp: receive queues, each with a socket. 0: none bound yet.
+    std::uint32_t packet_bytes = 0;  ///< Xdp: the largest IP packet; the MTU, or what queues take.
+    FixedString<15> interface{};     ///< Xdp.
 };
 
 /// A notice with its time.
@@ -121,7 +122,7 @@ static_assert(std::is_standard_layout_v<StatusFacts>);
 
 /// The shared part. Zero-filled memory is a block in which nothing was published yet.
 struct StatusBlock {
-    static constexpr std::uint64_t kVersion = 6;
+    static constexpr std::uint64_t kVersion = 7;
     static constexpr std::size_t kWords = (sizeof(StatusFacts) + 7) / 8;
 
     /// Odd while the writer is at work; 0: nothing published yet.

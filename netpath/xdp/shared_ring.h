@@ -81,10 +81,10 @@ public:
 
     /// The kernel moves its index late, after a batch: so there may be no room although it has
     /// taken enough.
-    [[nodiscard]] bool has_room() noexcept {
-        if (next_ - known_consumer_ < this->capacity()) return true;
+    [[nodiscard]] bool has_room(std::uint32_t count = 1) noexcept {
+        if (next_ - known_consumer_ + count <= this->capacity()) return true;
         known_consumer_ = this->load(this->consumer_);
-        return next_ - known_consumer_ < this->capacity();
+        return next_ - known_consumer_ + count <= this->capacity();
     }
     /// False when the ring is full.
     [[nodiscard]] bool try_push(const Entry& entry) noexcept {

@@ -11,12 +11,17 @@ namespace holdfast::netpath::xdp {
 
 namespace {
 
+/// With packets of at most `pieces` frames.
 tcp::Options options_for(const PathShape& shape, std::span<const Route> routes,
-                         tcp::Options options) noexcept {
+                         tcp::Options options, std::uint32_t pieces) noexcept {
+    constexpr std::uint32_t kGapPackets = 4;
+    constexpr std::uint32_t kPacketBytesMax = 0xffff;  // RFC 791: the total length has 16 bits.
     HF_ASSERT(!routes.empty());
-    options.mtu_bytes = shape.mtu_bytes_max();
+    options.mtu_bytes = std::min(shape.mtu_bytes_max(pieces), kPacketBytesMax);
     for (const Route& route : routes)
         options.mtu_bytes = std::min(options.mtu_bytes, route.mtu_bytes);
+    options.frames_per_packet = shape.pieces_for(options.mtu_bytes);
+    options.rx_frames_reserved = kGapPackets * options.frames_per_packet;
     constexpr std::uint32_t kTimestampBytes = 12;
     const std::uint32_t headers = static_cast<std::uint32_t>(
         (routes.front().local.is_v6() ? wire::kIpv6Bytes : wire::kIpv4Bytes) + wire::kTcpBytes +
@@ -43,28 +48,30 @@ void XdpPath::add_to_plan(reserve::MemoryPlan& plan, const PathShape& shape) noe
 
 std::uint32_t XdpPath::sending_max(const PathShape& shape, std::uint32_t driver_places) noexcept {
     constexpr std::uint32_t kForTheKernel = 16;
-    constexpr std::uint32_t kMin = 2 * kControlEntries + 1;
+    const std::uint32_t least = 2 * kControlEntries + shape.packet_pieces;
     const std::uint32_t all = shape.transmit_entries;
     if (driver_places == 0) return all;
     const std::uint32_t ours = driver_places - std::min(driver_places, kForTheKernel);
-    return std::min(all, std::max(ours / 2, kMin));
+    return std::min(all, std::max(ours / 2, least));
 }
 
 XdpPath::XdpPath(const PathShape& shape, std::span<const Route> routes, const tcp::Options& options,
                  reserve::Region& region) noexcept
     : shape_(shape),
+      options_(options_for(shape, routes, options, shape.packet_pieces)),
+      pieces_(options_.frames_per_packet),
       sending_max_(sending_max(shape, routes.front().transmit_ring)),
       umem_({.frames = shape.frames(), .frame_bytes = shape.frame_bytes}, region) {
     HF_ASSERT(shape.connections > 0 && shape.connections <= PathShape::kConnectionsMax);
     HF_ASSERT(shape.queues > 0 && shape.queues <= PathShape::kQueuesMax);
-    HF_ASSERT(shape.transmit_entries > 2 * kControlEntries);
+    HF_ASSERT(shape.packet_pieces > 0 && shape.packet_pieces <= tcp::Stream::kPiecesMax);
+    HF_ASSERT(shape.transmit_entries >= 2 * kControlEntries + shape.packet_pieces);
     for (const Route& route : routes) {
         HF_ASSERT(route.interface_index == routes.front().interface_index);
         routes_.push(route);
     }
-    const tcp::Options fitted = options_for(shape, routes, options);
     for (std::uint32_t i = 0; i < shape.connections; ++i)
-        lines_.push(&region.make<Line>(shape, fitted, region));
+        lines_.push(&region.make<Line>(shape, options_, region));
 }
 
 XdpPath::~XdpPath() {
@@ -89,7 +96,8 @@ OrErrno<void> XdpPath::prepare(const PathDoors& doors) noexcept {
                                  .queue = queue,
                                  .receive_entries = shape_.receive_entries(),
                                  .transmit_entries = queue == 0 ? shape_.transmit_entries : 0,
-                                 .demands_zero_copy = doors.demands_zero_copy};
+                                 .demands_zero_copy = doors.demands_zero_copy,
+                                 .wants_pieces = pieces_ > 1 && !doors.withholds_pieces};
         const XdpSocket* const first = queue == 0 ? nullptr : &sockets_[0];
         if (auto made = sockets_[queue].prepare(wish, umem_, first); !made) return made;
     }
@@ -113,9 +121,20 @@ OrErrno<void> XdpPath::bind(int sockets_fd) noexcept {
     for (std::uint32_t queue = 0; queue < shape_.queues; ++queue)
         if (auto put = classifier::put_socket(sockets_fd, queue, descriptor(queue)); !put)
             return put;
+    fit_packets();
     find_orphans();
     is_bound_ = true;
     return {};
+}
+
+/// A queue that takes packets of fewer frames than was planned gets smaller ones.
+void XdpPath::fit_packets() noexcept {
+    const std::uint32_t pieces = std::min(pieces_, sockets_[0].pieces_max());
+    if (pieces == pieces_) return;
+    options_ = options_for(shape_, routes_.span(), options_, pieces);
+    pieces_ = options_.frames_per_packet;
+    for (Line* const line : lines_)
+        line->stream.limit_packets(options_.mtu_bytes, options_.frame_payload_bytes, pieces_);
 }
 
 /// Answers to them must reach the kernel, also under pressure.
@@ -136,9 +155,8 @@ void XdpPath::ask_orphans(const Line& line) noexcept {
         orphans_.pop();
         const auto route = std::ranges::find(routes_, flow.remote, &Route::remote);
         if (route == routes_.end() || route->next_hop != line.next_hop) continue;
-        static_cast<void>(transmit([&](std::span<std::byte> room) {
-            return put_question(room, line.neighbour.link(), flow);
-        }));
+        static_cast<void>(transmit(
+            [&](Rooms rooms) { return put_question(rooms.front(), line.neighbour.link(), flow); }));
     }
 }
 
@@ -259,7 +277,7 @@ void XdpPath::take_input(Instant now) noexcept {
         while (const auto descriptor = ring.try_pop()) {
             HF_ASSERT(filling_[queue] > 0);
             --filling_[queue];
-            take_frame(now, *descriptor);
+            take_piece(now, packets_[queue], *descriptor);
         }
         ring.release();
     }
@@ -273,20 +291,32 @@ void XdpPath::take_input(Instant now) noexcept {
     }
 }
 
-void XdpPath::take_frame(Instant now, const xdp_desc& descriptor) noexcept {
+void XdpPath::take_piece(Instant now, Packet& packet, const xdp_desc& descriptor) noexcept {
     const FrameNumber number = umem_.number_of(descriptor.addr);
     const std::size_t offset = descriptor.addr - umem_.address_of(number);
-    const auto memory = umem_.frame(number).subspan(offset);
     ++counters_.frames_in;
-    const tcp::ReceivedFrame frame{.id = number, .memory = memory, .bytes = descriptor.len};
+    const tcp::ReceivedFrame piece{
+        .id = number, .memory = umem_.frame(number).subspan(offset), .bytes = descriptor.len};
+    if (!packet.pieces.try_push(piece)) {
+        packet.is_too_long = true;
+        umem_.give_back(number);
+    }
+    if ((descriptor.options & kPacketGoesOn) == 0) take_packet(now, packet);
+}
+
+void XdpPath::take_packet(Instant now, Packet& packet) noexcept {
+    const auto pieces = packet.pieces.span();
+    tcp::PacketFate fate;
     for (Line* const line : lines_) {
         if (line->state == State::Idle || line->state == State::Looking) continue;
-        const tcp::FrameFate fate = line->stream.input(now, frame);
-        if (fate == tcp::FrameFate::Kept) return;
-        if (fate == tcp::FrameFate::Done) return umem_.give_back(number);
+        if (!packet.is_too_long) fate = line->stream.input(now, pieces);
+        if (fate.is_ours) break;
     }
-    ++counters_.frames_not_ours;
-    umem_.give_back(number);
+    if (!fate.is_ours) counters_.frames_not_ours += pieces.size();
+    for (std::size_t i = 0; i < pieces.size(); ++i)
+        if ((fate.kept >> i & 1) == 0) umem_.give_back(pieces[i].id);
+    packet.pieces.clear();
+    packet.is_too_long = false;
 }
 
 void XdpPath::take_completions() noexcept {
@@ -392,30 +422,57 @@ bool XdpPath::try_send(std::size_t index, std::span<const std::byte> bytes) noex
     return line.stream.try_send(bytes, static_cast<tcp::PieceTag>(bytes.size()));
 }
 
+/// Places for `pieces` more frames, and the frames themselves at hand.
+bool XdpPath::has_room_for(std::uint32_t pieces) noexcept {
+    if (sending_ + pieces > sending_max_ || !sockets_[0].transmit().has_room(pieces)) return false;
+    while (at_hand_.size() < pieces) {
+        const auto number = umem_.try_take();
+        if (!number) return false;
+        at_hand_.push(*number);
+    }
+    return true;
+}
+
 bool XdpPath::may_transmit() noexcept {
-    if (sending_ < sending_max_ && umem_.free_count() > 0 && sockets_[0].transmit().has_room())
-        return true;
+    if (has_room_for(1)) return true;
     is_blocked_ = true;
     return false;
 }
 
-/// `write` fills a frame and says how many bytes of it; 0: nothing to send. False then, too.
+/// In front of packets of several frames stands a short one: in copy mode the kernel makes the head
+/// of its packet as long, and a peer on this host counts all that was allocated for a packet
+/// against its window.
+std::uint32_t XdpPath::head_bytes() const noexcept {
+    constexpr std::uint32_t kHeadBytesMin = 512;  // Of all headers, and then some.
+    if (pieces_ == 1) return shape_.frame_bytes;
+    const std::uint32_t behind = (pieces_ - 1) * shape_.frame_bytes;
+    const auto all = static_cast<std::uint32_t>(tcp::Stream::frame_bytes_max(options_));
+    return std::max(all - std::min(all, behind), kHeadBytesMin);
+}
+
+/// `write` fills the frames at hand, one after the other, and says how many bytes; 0: nothing to
+/// send. False then, too.
 template <class Write>
 bool XdpPath::transmit(Write write) noexcept {
-    const auto number = umem_.try_take();
-    HF_ASSERT(number.has_value());
-    const std::size_t bytes = write(umem_.frame(*number));
-    if (bytes == 0) {
-        umem_.give_back(*number);
-        return false;
+    FixedVector<std::span<std::byte>, tcp::Stream::kPiecesMax> rooms;
+    for (const FrameNumber number : at_hand_)
+        rooms.push(umem_.frame(number).first(rooms.empty() ? head_bytes() : shape_.frame_bytes));
+    std::size_t left = write(Rooms{rooms.span()});
+    if (left == 0) return false;
+    std::uint32_t used = 0;
+    for (; left > 0; ++used) {
+        const std::size_t part = std::min(left, rooms[used].size());
+        left -= part;
+        const bool is_pushed =
+            sockets_[0].transmit().try_push({.addr = umem_.address_of(at_hand_[used]),
+                                             .len = static_cast<std::uint32_t>(part),
+                                             .options = left > 0 ? kPacketGoesOn : 0});
+        HF_ASSERT(is_pushed);
     }
-    const bool is_pushed =
-        sockets_[0].transmit().try_push({.addr = umem_.address_of(*number),
-                                         .len = static_cast<std::uint32_t>(bytes),
-                                         .options = 0});
-    HF_ASSERT(is_pushed);
-    ++sending_;
-    ++counters_.frames_out;
+    sending_ += used;
+    counters_.frames_out += used;
+    std::shift_left(at_hand_.begin(), at_hand_.end(), used);
+    for (std::uint32_t i = 0; i < used; ++i) at_hand_.pop();
     return true;
 }
 
@@ -423,17 +480,16 @@ void XdpPath::output(Line& line, Instant now) noexcept {
     if (line.state == State::Idle) return;
     // At most a question and an answer at a time.
     for (int i = 0; i < 2 && may_transmit(); ++i) {
-        const auto write = [&](std::span<std::byte> room) {
-            return line.neighbour.output(now, room);
-        };
+        const auto write = [&](Rooms rooms) { return line.neighbour.output(now, rooms.front()); };
         if (!transmit(write)) break;
     }
     if (line.state == State::Looking) return;
     ask_orphans(line);
     while (may_transmit()) {
-        const bool may_send_data = sending_ + kControlEntries < sending_max_;
-        const auto write = [&](std::span<std::byte> room) {
-            return line.stream.output(now, room, may_send_data);
+        const bool may_send_data =
+            sending_ + kControlEntries + pieces_ <= sending_max_ && has_room_for(pieces_);
+        const auto write = [&](Rooms rooms) {
+            return line.stream.output(now, rooms, may_send_data);
         };
         if (transmit(write)) continue;
         if (!may_send_data) is_blocked_ = true;
@@ -501,6 +557,8 @@ bool XdpPath::is_account_right() noexcept {
     std::uint32_t held = 0;
     for (const Line* const line : lines_) held += line->stream.connection().held_frames();
     for (std::uint32_t queue = 0; queue < shape_.queues; ++queue) held += filling_[queue];
+    held += static_cast<std::uint32_t>(at_hand_.size());
+    for (const Packet& packet : packets_) held += static_cast<std::uint32_t>(packet.pieces.size());
     return umem_.free_count() + held + sending_ == shape_.frames();
 }
 

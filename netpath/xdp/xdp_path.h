@@ -53,10 +53,13 @@ struct PathShape {
     std::uint32_t queue_frames = 1024;  ///< That each queue has to be filled, whatever is held.
     std::uint32_t transmit_entries = 512;
     std::uint32_t frame_bytes = 2048;
+    std::uint32_t packet_pieces = 1;  ///< Frames that a packet may take, where the queue has that.
     tcp::Limits tcp;
 
+    /// The last part is written while the transmit ring is full of others.
     [[nodiscard]] std::uint32_t frames() const noexcept {
-        return connections * tcp.rx_frames + queues * queue_frames + transmit_entries;
+        return connections * tcp.rx_frames + queues * queue_frames + transmit_entries +
+               packet_pieces - 1;
     }
     /// Frames that nobody holds wait in the queues as well: a peer that sends a window at once must
     /// find room for it while we are not running.
@@ -70,12 +73,22 @@ struct PathShape {
     [[nodiscard]] std::uint32_t kicks_max() const noexcept {
         return queues + transmit_entries / kTransmitBudget + 1;
     }
-    /// The largest IP packet that a received frame can hold, behind the room that the kernel keeps.
-    [[nodiscard]] std::uint32_t mtu_bytes_max() const noexcept {
+    /// Of a received packet in one frame, behind the room that the kernel keeps.
+    [[nodiscard]] constexpr std::uint32_t piece_bytes() const noexcept {
         constexpr std::uint32_t kHeadroomBytes = 256;  // XDP_PACKET_HEADROOM.
-        return frame_bytes - kHeadroomBytes -
-               static_cast<std::uint32_t>(wire::kEthernetBytes + wire::kVlanBytes);
+        return frame_bytes - kHeadroomBytes;
     }
+    /// The largest IP packet that so many received frames can hold.
+    [[nodiscard]] constexpr std::uint32_t mtu_bytes_max(std::uint32_t pieces) const noexcept {
+        return pieces * piece_bytes() - kLinkBytes;
+    }
+    /// Frames that a received IP packet of so many bytes takes.
+    [[nodiscard]] constexpr std::uint32_t pieces_for(std::uint32_t mtu_bytes) const noexcept {
+        return (mtu_bytes + kLinkBytes + piece_bytes() - 1) / piece_bytes();
+    }
+
+private:
+    static constexpr std::uint32_t kLinkBytes = wire::kEthernetBytes + wire::kVlanBytes;
 };
 
 /// What a path is opened with. The descriptors are borrowed for the call.
@@ -85,9 +98,10 @@ struct PathDoors {
     classifier::FlowOwner owner{};
     tcp::Secret secret{};
     bool demands_zero_copy = false;
+    bool withholds_pieces = false;  ///< As a driver does that has one frame for a packet.
 };
 
-/// Only ever grow.
+/// Only ever grow. A packet of several frames counts as so many.
 struct PathCounters {
     std::uint64_t frames_in = 0;
     std::uint64_t frames_out = 0;
@@ -142,6 +156,11 @@ public:
     [[nodiscard]] int descriptor(std::uint32_t queue) const noexcept {
         return sockets_[queue].descriptor();
     }
+
+    /// Frames that a packet may take: of the shape, or fewer, if the queue has no more.
+    [[nodiscard]] std::uint32_t pieces() const noexcept { return pieces_; }
+    /// The largest IP packet; less than the link's MTU if it would take more pieces.
+    [[nodiscard]] std::uint32_t packet_bytes() const noexcept { return options_.mtu_bytes; }
 
     /// Only when idle. Lost follows if it fails; at once when there is no route of ours.
     [[nodiscard]] SocketReport connect(std::size_t line, Instant now,
@@ -210,12 +229,20 @@ private:
         std::array<std::uint16_t, kPortsOfLine> ports{};
     };
 
+    /// Of a queue, while it is not whole.
+    struct Packet {
+        FixedVector<tcp::ReceivedFrame, tcp::Stream::kPiecesMax> pieces;
+        bool is_too_long = false;  ///< It had more of them.
+    };
+
     [[nodiscard]] Line& line_at(std::size_t line) noexcept { return *lines_[line]; }
     [[nodiscard]] OrErrno<void> reserve_ports(Line& line) noexcept;
     void begin(Line& line, Instant now) noexcept;
     void drain(Line& line, Instant now) noexcept;
     [[nodiscard]] SocketReport settle(Line& line) noexcept;
-    void take_frame(Instant now, const xdp_desc& descriptor) noexcept;
+    void fit_packets() noexcept;
+    void take_piece(Instant now, Packet& packet, const xdp_desc& descriptor) noexcept;
+    void take_packet(Instant now, Packet& packet) noexcept;
     void take_completions() noexcept;
     void refill() noexcept;
     void mind_neighbour(Line& line) noexcept;
@@ -223,12 +250,18 @@ private:
     void ask_orphans(const Line& line) noexcept;
     void put_output(Instant now) noexcept;
     void judge_progress(Instant now) noexcept;
+    [[nodiscard]] bool has_room_for(std::uint32_t pieces) noexcept;
     [[nodiscard]] bool may_transmit() noexcept;
     void output(Line& line, Instant now) noexcept;
+    [[nodiscard]] std::uint32_t head_bytes() const noexcept;
     template <class Write>
     [[nodiscard]] bool transmit(Write write) noexcept;
 
+    using Rooms = std::span<const std::span<std::byte>>;
+
     PathShape shape_;
+    tcp::Options options_;  // As the streams have them.
+    std::uint32_t pieces_;
     std::uint32_t sending_max_;
     FixedVector<Route, 4> routes_;
     Umem umem_;
@@ -247,6 +280,8 @@ private:
     Instant kicked_until_{};   // No other kick before then, unless it takes something.
     Duration kick_wait_ = kBlockedWait;
     std::array<bool, PathShape::kQueuesMax> is_refilled_{};
+    std::array<Packet, PathShape::kQueuesMax> packets_{};
+    FixedVector<FrameNumber, tcp::Stream::kPiecesMax> at_hand_;   // To be written next.
     std::uint32_t sending_ = 0;                                   // With the kernel, to be sent.
     std::array<std::uint32_t, PathShape::kQueuesMax> filling_{};  // With the kernel, to be filled.
     PathCounters counters_;

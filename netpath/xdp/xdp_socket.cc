@@ -14,8 +14,8 @@ namespace {
 // How many frames one call may send in copy mode. Linux 6.17; not in older headers.
 constexpr int kOptionTransmitBudget = 9;
 constexpr int kDontWait = MSG_DONTWAIT;
-// A frame of 2 KiB and its packet descriptor, as the kernel doubles what it is given.
-constexpr std::uint32_t kPacketBytes = 2048;
+// XDP_USE_SG of bind(2). Linux 6.6; not in older headers.
+constexpr unsigned kBindPieces = 1U << 4;
 
 template <class T>
 bool set_option(int fd, int name, const T& value) noexcept {
@@ -67,7 +67,8 @@ OrErrno<void> XdpSocket::prepare(const XdpSocketWish& wish, Umem& umem,
     // In copy mode the kernel charges a packet for each frame until the driver is done with it. The
     // usual limit is some 75 of them, less than a ring of the driver's. Without the right to raise
     // it the frames wait for each other.
-    const int room = static_cast<int>(wish.transmit_entries * kPacketBytes);
+    // The kernel doubles what it is given: a frame, and as much again for the packet around it.
+    const int room = static_cast<int>(wish.transmit_entries * umem.shape().frame_bytes);
     static_cast<void>(::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)));
     return {};
 }
@@ -143,14 +144,20 @@ OrErrno<void> XdpSocket::take_queue(const XdpSocket* first) noexcept {
     if (first != nullptr) {
         // How it copies and wakes goes with the UMEM.
         address.sxdp_shared_umem_fd = static_cast<std::uint32_t>(first->descriptor());
-        if (try_bind(XDP_SHARED_UMEM)) return {};
-        return std::unexpected(Errno::last());
+        if (!try_bind(XDP_SHARED_UMEM)) return std::unexpected(Errno::last());
+        has_pieces_ = first->has_pieces_;
+        return {};
     }
-    if (try_bind(XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP)) return {};
-    // Somebody has the queue, who may let it go before the next try: that is no reason to copy.
-    const Errno refused = Errno::last();
-    if (wish_.demands_zero_copy || refused == Errno{EBUSY}) return std::unexpected(refused);
-    if (try_bind(XDP_COPY | XDP_USE_NEED_WAKEUP)) return {};
+    for (const unsigned way : {unsigned{XDP_ZEROCOPY}, unsigned{XDP_COPY}}) {
+        for (const unsigned pieces : {kBindPieces, 0U}) {
+            if (pieces != 0 && !wish_.wants_pieces) continue;
+            has_pieces_ = pieces != 0;
+            if (try_bind(way | pieces | XDP_USE_NEED_WAKEUP)) return {};
+            // Somebody has the queue, who may let it go before the next try: no reason for less.
+            if (Errno::last() == Errno{EBUSY}) return std::unexpected(Errno::last());
+        }
+        if (wish_.demands_zero_copy) break;
+    }
     return std::unexpected(Errno::last());
 }
 

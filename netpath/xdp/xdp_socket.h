@@ -9,6 +9,10 @@
 /// (getsockopt XDP_OPTIONS); else frames are copied, once on each side, and the kernel allocates
 /// for each one that is sent.
 ///
+/// A packet that is longer than a frame takes several descriptors, where the kernel (6.6) and the
+/// driver have that: always in copy mode, and with zero copy as the driver says. It counts when
+/// bind(2) takes XDP_USE_SG; the kernel has no other way to tell.
+///
 /// Limits: one socket a queue; all sockets of an interface share the first one's UMEM.
 #pragma once
 
@@ -38,7 +42,17 @@ struct XdpSocketWish {
     std::uint32_t receive_entries = 1024;
     std::uint32_t transmit_entries = 256;  ///< 0: this one only receives.
     bool demands_zero_copy = false;        ///< Without it: an error, not copy mode.
+    bool wants_pieces = false;             ///< Packets of several frames, if they can be had.
 };
+
+/// Said of a descriptor: the packet goes on in the next one. XDP_PKT_CONTD, which older headers
+/// lack.
+inline constexpr std::uint32_t kPacketGoesOn = 1;
+/// Frames of one packet that every driver takes that takes more than one without copying: the
+/// least of their limits is 8, of which the kernel's own packets need some.
+inline constexpr std::uint32_t kZeroCopyPieces = 4;
+/// Frames of one packet in copy mode: the packet's head and MAX_SKB_FRAGS of net/core.
+inline constexpr std::uint32_t kCopyPieces = 18;
 
 /// Counted by the kernel: frames that were lost at this socket.
 struct XdpLosses {
@@ -72,6 +86,11 @@ public:
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
     /// As the kernel says.
     [[nodiscard]] bool is_zero_copy() const noexcept { return is_zero_copy_; }
+    /// Frames that one packet may take; 1: none is longer than a frame.
+    [[nodiscard]] std::uint32_t pieces_max() const noexcept {
+        if (!has_pieces_) return 1;
+        return is_zero_copy_ ? kZeroCopyPieces : kCopyPieces;
+    }
     [[nodiscard]] XdpLosses losses() const noexcept;
 
     [[nodiscard]] ProducerRing<std::uint64_t>& fill() noexcept { return fill_; }
@@ -105,6 +124,7 @@ private:
     XdpSocketWish wish_;
     bool is_bound_ = false;
     bool is_zero_copy_ = false;
+    bool has_pieces_ = false;
     std::uint32_t batch_ = 1;  // Frames that one call sends in copy mode.
 };
 

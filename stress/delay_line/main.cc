@@ -24,7 +24,7 @@
 namespace holdfast {
 namespace {
 
-constexpr std::size_t kFrameBytes = 2048;
+constexpr std::size_t kFrameBytes = 65536 + 18;  // The largest IP packet, and its tag.
 constexpr int kRoomBytes = 8 << 20;
 constexpr int kBatch = 64;
 constexpr std::uint64_t kMillion = 1'000'000;

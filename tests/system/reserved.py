@@ -45,6 +45,12 @@ class Reserved(unittest.TestCase):
         self.verify(64)
         self.verify(64, options=["--set", "connections=3"])
 
+    # Goal: the same with packets of several frames: of the usual jumbo size, and of the largest.
+    def test_packets_of_several_frames(self):
+        for mtu in (9000, 65535):
+            self.verify(64, mtu=mtu)
+            self.verify(16, mtu=mtu, delay_us=1000, loss_ppm=10_000, reorder_ppm=10_000)
+
     # Goal: the same while 2 % of the frames are lost, 1 % come late and the way takes 4 ms.
     def test_loss_and_reorder(self):
         self.verify(8, delay_us=2000, loss_ppm=20_000, reorder_ppm=10_000)

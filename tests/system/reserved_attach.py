@@ -103,7 +103,7 @@ class ReservedAttach(DaemonProcesses):
         self.check_load(load)
         said = self.status()
         self.assertEqual(said["path"], {"kind": "xdp", "interface": "hf0", "mode": "copy",
-                                        "queues": 1})
+                                        "queues": 1, "packet_bytes": 1500})
         self.assertEqual(said["phase"], "armed")
         self.assertEqual(said["tier"], "C")
         self.assertTrue(any("copies" in reason for reason in said["tier_reasons"]),

@@ -54,8 +54,10 @@ class Link:
         self.names = [f"{name}-{end}" for end in ("ours", "theirs", "between")]
         self.ours, self.theirs, self.between = (["ip", "netns", "exec", n] for n in self.names)
 
-    def interface(self, place, name, address=None):
+    def interface(self, place, name, address=None, mtu=None):
         space = self.names[place]
+        if mtu:
+            ip("-n", space, "link", "set", name, "mtu", str(mtu))
         if address:
             ip("-n", space, "addr", "add", f"{address}/24", "dev", name)
         ip("-n", space, "link", "set", name, "up")
@@ -74,9 +76,9 @@ def set_congestion(link, name):
 
 
 @contextlib.contextmanager
-def made(program=None, delay_us=0, loss_ppm=0, reorder_ppm=0, congestion=None):
+def made(program=None, delay_us=0, loss_ppm=0, reorder_ppm=0, congestion=None, mtu=None):
     """A Link. With any of the numbers `program`, delay-line, is between the ends. `congestion`: of
-    the kernels' TCP at both ends; None: what this machine has."""
+    the kernels' TCP at both ends; None: what this machine has. `mtu`: of all interfaces."""
     name = f"hf{os.getpid()}"
     link = Link(name)
     has_line = bool(delay_us or loss_ppm or reorder_ppm)
@@ -92,13 +94,13 @@ def made(program=None, delay_us=0, loss_ppm=0, reorder_ppm=0, congestion=None):
                between)
             ip("-n", theirs, "link", "add", "hf1", "type", "veth", "peer", "name", "m1", "netns",
                between)
-            link.interface(2, "m0")
-            link.interface(2, "m1")
+            link.interface(2, "m0", mtu=mtu)
+            link.interface(2, "m1", mtu=mtu)
         else:
             ip("-n", ours, "link", "add", "hf0", "type", "veth", "peer", "name", "hf1", "netns",
                theirs)
-        link.interface(0, "hf0", OURS)
-        link.interface(1, "hf1", THEIRS)
+        link.interface(0, "hf0", OURS, mtu)
+        link.interface(1, "hf1", THEIRS, mtu)
         if has_line:
             line = subprocess.Popen([*link.between, str(program), "m0", "m1", str(delay_us),
                                      str(loss_ppm), str(reorder_ppm)], stdout=subprocess.PIPE)

@@ -85,12 +85,13 @@ private:
 class PathOnVeth : public testing::Test {
 protected:
     /// False: skipped.
-    bool make(const char* host, unsigned queues = 1) {
+    bool make(const char* host, unsigned queues = 1, std::uint32_t mtu_bytes = 1500) {
         const std::string reason = pair_.make(queues);
         if (!reason.empty()) {
             [&] { GTEST_SKIP() << reason; }();
             return false;
         }
+        EXPECT_TRUE(set_mtu(mtu_bytes));
         to_ = SocketAddress::from_text(host, 3260);
         const auto route = find_route(*to_);
         EXPECT_TRUE(route.has_value());
@@ -105,6 +106,10 @@ protected:
                   .queue_frames = 256,
                   .transmit_entries = 128,
                   .tcp = {.records = 64, .sent = 1024, .rx_frames = 256}};
+        if (mtu_bytes > shape_.mtu_bytes_max(1)) {
+            shape_.frame_bytes = 4096;
+            shape_.packet_pieces = shape_.pieces_for(mtu_bytes);
+        }
         reserve::MemoryPlan plan;
         XdpPath::add_to_plan(plan, shape_);
         auto arena = reserve::Arena::map(plan.total());
@@ -114,12 +119,19 @@ protected:
         const auto opened = path_->open({.table_fd = classifier_.shared.get(),
                                          .sockets_fd = classifier_.sockets.get(),
                                          .owner = classifier::FlowOwner{1},
-                                         .secret = {.first = 1, .second = 2}});
+                                         .secret = {.first = 1, .second = 2},
+                                         .withholds_pieces = withholds_pieces_});
         EXPECT_TRUE(opened.has_value()) << opened.error().text();
         peer_.listen(pair_, *to_);
         out_.resize(1 << 20);
         for (std::size_t i = 0; i < out_.size(); ++i) out_[i] = pattern(i, true);
         return opened.has_value();
+    }
+
+    bool set_mtu(std::uint32_t bytes) {
+        const std::string words = " mtu " + std::to_string(bytes);
+        return VethPair::run("ip link set hf0" + words) &&
+               pair_.in_theirs([&] { return VethPair::run("ip link set hf1" + words); });
     }
 
     /// From now on the kernel is woken through a ring.
@@ -186,6 +198,7 @@ protected:
     std::size_t released_ = 0;
     std::size_t read_ = 0;
     bool is_right_ = true;
+    bool withholds_pieces_ = false;
     std::optional<Ring> ring_;
     unsigned kicks_failed_ = 0;
 };
@@ -232,6 +245,51 @@ TEST_F(PathOnVeth, BothDirectionsAtOnce) {
         EXPECT_FALSE(peer_.saw_reset);
         EXPECT_EQ(path_->losses().invalid_descriptors, 0U);
     }
+}
+
+// Goal: the same with packets of several frames, up to the largest IP packet: the segments are
+// really as long as the link carries, and bytes and frames are all accounted for.
+TEST_F(PathOnVeth, PacketsOfSeveralFrames) {
+    for (const char* host : {"192.0.2.2", "2001:db8::2"}) {
+        for (const std::uint32_t mtu : {4000U, 9000U, 65535U}) {
+            SCOPED_TRACE(testing::Message() << host << ", MTU " << mtu);
+            path_.reset();
+            classifier_ = {};
+            facts_.clear();
+            wanted_ = theirs_ = lent_ = released_ = read_ = 0;
+            peer_ = {};
+            pair_ = {};
+            if (!make(host, 1, mtu)) return;
+            ASSERT_EQ(path_->pieces(), shape_.packet_pieces);
+            ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+            ASSERT_TRUE(turns_until([&] { return was(SocketFact::Up); }));
+            const std::uint32_t headers = to_->is_ipv6() ? 72 : 52;
+            EXPECT_EQ(path_->stream(0).connection().mss_bytes(), mtu - headers);
+            wanted_ = out_.size();
+            theirs_ = 3'000'000;
+            ASSERT_TRUE(turns_until([&] { return released_ == wanted_ && read_ == theirs_; }));
+            EXPECT_EQ(peer_.read, wanted_);
+            EXPECT_TRUE(peer_.is_right);
+            EXPECT_TRUE(is_right_);
+            EXPECT_EQ(path_->losses().invalid_descriptors, 0U);
+            EXPECT_EQ(path_->stream(0).malformed_count(), 0U);
+            EXPECT_EQ(path_->stream(0).connection().counters().timeouts, 0U);
+        }
+    }
+}
+
+// Goal: a queue that takes no packet of several frames, as of a driver without them, gets segments
+// that fit into one frame, whatever the link would carry.
+TEST_F(PathOnVeth, QueueWithoutPiecesGetsSmallSegments) {
+    withholds_pieces_ = true;
+    if (!make("192.0.2.2", 1, 9000)) return;
+    EXPECT_EQ(path_->pieces(), 1U);
+    ASSERT_EQ(path_->connect(0, now(), *to_).fact, SocketFact::None);
+    ASSERT_TRUE(turns_until([&] { return was(SocketFact::Up); }));
+    EXPECT_EQ(path_->stream(0).connection().mss_bytes(), shape_.mtu_bytes_max(1) - 52);
+    wanted_ = theirs_ = out_.size();
+    ASSERT_TRUE(turns_until([&] { return released_ == wanted_ && read_ == theirs_; }));
+    EXPECT_TRUE(peer_.is_right && is_right_);
 }
 
 // Goal: a connection is reset, and the next one, from another port, works: nothing of the first is
