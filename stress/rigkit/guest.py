@@ -35,6 +35,7 @@ APPEND = (
 # it) the card reads and writes the frames of an AF_XDP socket itself, where the driver can.
 NICS = {
     "virtio": "virtio-net-pci,netdev=n,romfile=",
+    "igb": "igb,netdev=n,romfile=",  # With the kernel 7-full.
     "virtio-dma": "virtio-net-pci,netdev=n,romfile=,iommu_platform=on,disable-legacy=on",
 }
 DEFAULT_NIC = "virtio"

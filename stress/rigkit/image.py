@@ -47,9 +47,6 @@ GUEST_PACKAGES = (
     "util-linux",
 )
 
-# Loaded in the initial RAM disk, in this order. Everything else is loaded from the root disk.
-INITRD_MODULES = ("virtio_blk",)
-
 # Left out of the root disk: nobody reads them there.
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
@@ -163,7 +160,7 @@ def _install_kernel(kernel, root, folder, progress):
     return target, unpacked / kernel.image
 
 
-def _make_initrd(modules, folder):
+def _make_initrd(names, modules, folder):
     unpacked = folder / "busybox"
     subprocess.run(["dpkg", "-x", hostpkg.download(BUSYBOX, folder), unpacked], check=True)
     busybox = next(path for path in unpacked.glob("**/bin/busybox"))
@@ -175,7 +172,7 @@ def _make_initrd(modules, folder):
     entries.append(cpio.Entry("bin/busybox", mode=0o755, data=busybox.read_bytes()))
     init = (paths.GUEST_FILES / "initrd-init").read_bytes()
     entries.append(cpio.Entry("init", mode=0o755, data=init))
-    for order, name in enumerate(INITRD_MODULES if modules is not None else ()):
+    for order, name in enumerate(names if modules is not None else ()):
         module = next(modules.glob(f"**/{name}.ko*"))
         data = module.read_bytes()
         if module.suffix == ".xz":
@@ -219,7 +216,7 @@ def _build(target, kernel, versions, progress):
         made = folder / "image"
         made.mkdir()
         shutil.copy(binary, made / "vmlinuz")
-        (made / "initrd").write_bytes(_make_initrd(modules, folder))
+        (made / "initrd").write_bytes(_make_initrd(kernel.initrd_modules, modules, folder))
         progress.say("packing the root disk")
         make_disk(root, made / "root.ext4", spare_mib=128)
         manifest = {"kernel": kernel.version, "packages": versions}

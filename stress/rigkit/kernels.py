@@ -2,7 +2,8 @@
 
 `6.12` is what Debian 12 users get from its security suite. `7` is the newest of the 7.x series in
 trixie-backports: ublk there tells a server's death from its silence at once, and virtio_net knows
-AF_XDP zero copy. `fault` is that series, built from Debian's source with the kernel's own fault
+AF_XDP zero copy. `7-full` is its flavour with drivers of real cards, igb among them, which the cloud
+flavour leaves out. `fault` is that series, built from Debian's source with the kernel's own fault
 injection (built_kernel.py).
 """
 
@@ -15,6 +16,7 @@ from . import aptsource, hostpkg
 META_6_12 = "linux-image-6.12-cloud-amd64"
 _SOURCE = re.compile(r"^(linux-source-7[\d.]+) ", re.MULTILINE)
 _MODERN = re.compile(r"^linux-binary-(7\.[\w.+~]+-cloud-amd64) ", re.MULTILINE)
+_FULL = re.compile(r"^linux-binary-(7\.[\d.]+[+~]\w+-amd64) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Kernel:
     packages: tuple
     image: str = ""  # relative to where the packages were unpacked
     is_built: bool = False  # from source, `packages` is then the source; everything is built in
+    # Loaded in the initial RAM disk, in this order. Everything else is loaded from the root disk.
+    initrd_modules: tuple = ("virtio_blk",)
 
     @property
     def modules(self):
@@ -32,13 +36,13 @@ class Kernel:
         return f"lib/modules/{self.version}"
 
 
-def newest(search_text):
+def newest(search_text, pattern=_MODERN):
     """The highest 7.x version in the output of `apt-cache search`; None if there is none. Pure."""
 
     def rank(version):
         return [int(number) for number in re.findall(r"\d+", version)]
 
-    return max(_MODERN.findall(search_text), key=rank, default=None)
+    return max(pattern.findall(search_text), key=rank, default=None)
 
 
 def _stable(output):
@@ -48,13 +52,18 @@ def _stable(output):
     return Kernel(version, (package,), f"boot/vmlinuz-{version}")
 
 
-def _modern(output):
+def _modern(output, pattern=_MODERN, **more):
     hostpkg.add_suite(aptsource.NEWER_KERNELS)
-    version = newest(output("apt-cache", "search", "--names-only", "^linux-binary-7"))
+    version = newest(output("apt-cache", "search", "--names-only", "^linux-binary-7"), pattern)
     if version is None:
         raise hostpkg.HostError(f"the mirror's {aptsource.NEWER_KERNELS} offers no 7.x kernel")
     packages = (f"linux-binary-{version}", f"linux-modules-{version}")
-    return Kernel(version, packages, f"usr/lib/modules/{version}/vmlinuz")
+    return Kernel(version, packages, f"usr/lib/modules/{version}/vmlinuz", **more)
+
+
+def _full(output):
+    modules = ("crc16", "mbcache", "jbd2", "ext4", "virtio_blk")
+    return _modern(output, _FULL, initrd_modules=modules)
 
 
 def newest_source(search_text):
@@ -75,5 +84,5 @@ def _fault(output):
 
 
 # Name for --kernel -> how to find it, given a function that runs a command for its output.
-ALL: dict[str, Callable] = {"6.12": _stable, "7": _modern, "fault": _fault}
+ALL: dict[str, Callable] = {"6.12": _stable, "7": _modern, "7-full": _full, "fault": _fault}
 DEFAULT = "6.12"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import facts as facts_module
-from . import proofs, swap_proofs
+from . import proofs, speed, swap_proofs
 
 # The guest has 256 MiB. stress-ng's share is that of design.md section 1; squeeze's is what the
 # guest can turn over within its time even when each page has to come over the wire.
@@ -451,8 +451,16 @@ XDP_AUDIT = Scenario(
     name="xdp-audit",
     proves="a session over AF_XDP with zero copy makes the kernel allocate nothing in its threads",
     seconds=600,
-    kernels=("7", "fault"),
+    kernels=("7", "7-full", "fault"),
     **proofs.AUDIT,
+)
+
+XDP_SPEED = Scenario(
+    name="xdp-speed",
+    proves="how fast bulk moves over AF_XDP without copying, beside the kernel's TCP: a measurement",
+    seconds=180,
+    size_mib=256,
+    **speed.SPEED,
 )
 
 NO_MEMORY = Scenario(
@@ -487,6 +495,6 @@ ALL = {
     for each in (
         *(SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD),
         *(TARGET_RESTART, UPGRADE, SEVERAL, POWER_CUT, PAGE_IN),
-        *(XDP_AUDIT, NO_MEMORY, SWAP_AUDIT, SWAP_NO_MEMORY),
+        *(XDP_AUDIT, XDP_SPEED, NO_MEMORY, SWAP_AUDIT, SWAP_NO_MEMORY),
     )
 }

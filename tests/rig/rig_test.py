@@ -93,6 +93,8 @@ class Kernels(unittest.TestCase):
             "linux-binary-7.2.12+deb13-cloud-amd64-dbg - symbols\n"
         )
         self.assertEqual(kernels.newest(found), "7.2.12+deb13-cloud-amd64")
+        found += "linux-binary-7.11.1+deb13-rt-amd64 - Linux 7.11.1 (kernel image)\n"
+        self.assertEqual(kernels.newest(found, kernels._FULL), "7.10.1+deb13-amd64")
         self.assertIsNone(kernels.newest("nothing\n"))
 
 
