@@ -70,12 +70,11 @@ public:
         : from_(from), to_(to), wish_(wish), random_(seed) {}
 
     void take_in(Instant time) {
-        std::array<std::byte, kFrameBytes> room{};
         for (int i = 0; i < kBatch; ++i) {
-            const ssize_t got = ::recv(from_, room.data(), room.size(), 0);
+            const ssize_t got = ::recv(from_, room_.data(), room_.size(), 0);
             if (got <= 0) return;
             if (random_.below(kMillion) < wish_.loss_ppm) continue;
-            const auto frame = std::span{room}.first(static_cast<std::size_t>(got));
+            const auto frame = std::span{room_}.first(static_cast<std::size_t>(got));
             const bool is_late = random_.below(kMillion) < wish_.reorder_ppm;
             auto& queue = is_late ? late_ : queue_;
             queue.push_back({time + wish_.delay + (is_late ? kReorderedBy : Duration{}),
@@ -108,6 +107,7 @@ private:
     int to_;
     Wish wish_;
     SplitMix64 random_;
+    std::vector<std::byte> room_ = std::vector<std::byte>(kFrameBytes);
     std::deque<Frame> queue_;
     std::deque<Frame> late_;
 };

@@ -21,6 +21,8 @@ def arguments():
     run.add_argument("--seconds", type=int, default=5, help="of each run (default 5)")
     run.add_argument("--targets", default="ram,tgt", help="of ram,tgt (default both)")
     run.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the target on loopback")
+    run.add_argument("--mtu", default="1500", help="tcp: of the links, as 1500,9000 (default 1500)")
+    run.add_argument("--links", help="tcp: only those whose names begin so, as veth,100")
     run.add_argument("--build", help="build folder; default: $HOLDFAST_BUILD, else the newest")
     run.add_argument("--no-claim", action="store_true",
                      help="do not ask for the larger share of the CPUs")
@@ -33,6 +35,8 @@ def arguments():
 def check(options):
     """A sentence when an option makes no sense."""
     options.targets = options.targets.split(",")
+    if not all(mtu.isdecimal() and int(mtu) >= 1280 for mtu in options.mtu.split(",")):
+        return "--mtu wants numbers from 1280 on, as 1500,9000"
     unknown = [kind for kind in options.targets if kind not in targets.KINDS]
     if unknown:
         return f"--targets knows ram and tgt, not {', '.join(unknown)}"

@@ -57,17 +57,25 @@ def median(runs):
     return kept
 
 
+def chosen(options):
+    """(name with the MTU, MTU, words, loads) of each link that was asked for."""
+    fronts = tuple(filter(None, (options.links or "").split(","))) or ("",)
+    return [(f"{name}, MTU {mtu}", mtu, words, loads)
+            for mtu in options.mtu.split(",") for name, words, loads in LINKS
+            if name.startswith(fronts)]
+
+
 def measure(options):
     """{link: {load: {path: medians}}}, in alternating runs."""
     if link.missing():
         raise targets.TargetError(link.missing())
     holdfast = program("holdfast", options)
     results = {}
-    for name, words, loads in LINKS:
+    for name, mtu, words, loads in chosen(options):
         seconds = options.seconds * (LONG_LINK_SECONDS if words else 1)
         with tempfile.TemporaryDirectory() as folder, \
-                link.made(program("delay-line", options), **{"congestion": "cubic", **words}) \
-                as made, \
+                link.made(program("delay-line", options),
+                          **{"congestion": "cubic", "mtu": mtu, **words}) as made, \
                 link.target_on(made, program("holdfast-target", options),
                                pathlib.Path(folder) / "target.log", "--lun", "size=1G") as url:
             results[name] = {}
@@ -77,7 +85,7 @@ def measure(options):
                     for path in PATHS:
                         run = one(holdfast, made, url, load, path, seconds, bool(words))
                         runs[path].append(run)
-                        print(f"{name:26} {load[0]:9} {load[1]:7} depth {load[2]:2} {path:7}"
+                        print(f"{name:38} {load[0]:9} {load[1]:7} depth {load[2]:2} {path:7}"
                               f"{run['bytes_per_second'] / 1e6:9.1f} MB/s "
                               f"{run['cpu_us_per_request']:8.1f} us CPU", file=sys.stderr)
                 results[name][" ".join(map(str, load))] = {
@@ -88,9 +96,9 @@ def measure(options):
 
 def table(result):
     """The report as Markdown."""
-    lines = ["Both ends without checksum and segmentation offloads, MTU 1500, copy mode; on long",
-             "links xdp has windows of 8 MiB. The kernels' congestion control is cubic unless the",
-             "link says otherwise.", "",
+    lines = ["Both ends without checksum and segmentation offloads, copy mode; on long links xdp has",
+             "windows of 8 MiB. The kernels' congestion control is cubic unless the link says",
+             "otherwise.", "",
              "| link | load | kernel MB/s | xdp MB/s | ratio | kernel CPU | xdp CPU | ratio |",
              "|---|---|---|---|---|---|---|---|"]
     for name, loads in result["results"].items():
