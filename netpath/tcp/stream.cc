@@ -8,6 +8,17 @@
 
 namespace holdfast::netpath::tcp {
 
+namespace {
+
+std::expected<wire::TcpSegment, wire::Malformed> parse_pieces(
+    const wire::IpPacket& packet, std::span<const ReceivedFrame> behind) noexcept {
+    FixedVector<std::span<const std::byte>, Stream::kPiecesMax> rest;
+    for (const ReceivedFrame& piece : behind) rest.push(piece.memory.first(piece.bytes));
+    return wire::parse_tcp(packet, rest.span());
+}
+
+}  // namespace
+
 void Stream::connect(Instant now, const wire::Flow& flow, const Link& link,
                      const Secret& secret) noexcept {
     connect_with(now, flow, link,
@@ -55,9 +66,8 @@ PacketFate Stream::input(Instant now, std::span<const ReceivedFrame> pieces) noe
 PacketFate Stream::input_tcp(Instant now, std::span<const ReceivedFrame> pieces,
                              const wire::IpPacket& packet) noexcept {
     if (packet.from != flow_.remote) return {};
-    FixedVector<std::span<const std::byte>, kPiecesMax> rest;
-    for (const ReceivedFrame& piece : pieces.subspan(1)) rest.push(piece.memory.first(piece.bytes));
-    const auto segment = wire::parse_tcp(packet, rest.span());
+    const auto segment =
+        pieces.size() == 1 ? wire::parse_tcp(packet) : parse_pieces(packet, pieces.subspan(1));
     if (!segment) {
         // Its ports may be what is wrong: nobody else wants it, either.
         ++malformed_;
@@ -69,11 +79,15 @@ PacketFate Stream::input_tcp(Instant now, std::span<const ReceivedFrame> pieces,
     const auto memory = pieces.front().memory;
     const auto offset = static_cast<std::size_t>(segment->payload.data() - memory.data());
     const std::size_t bytes = segment->payload.size();
+    const Arrival front{.seq = segment->header.seq,
+                        .payload = memory.subspan(offset, bytes),
+                        .room = memory.subspan(offset + bytes),
+                        .frame = pieces.front().id};
+    if (pieces.size() == 1)
+        return {.is_ours = true,
+                .kept = connection_.arrive(now, segment->header, std::span{&front, 1})};
     FixedVector<Arrival, kPiecesMax> arrivals;
-    arrivals.push({.seq = segment->header.seq,
-                   .payload = memory.subspan(offset, bytes),
-                   .room = memory.subspan(offset + bytes),
-                   .frame = pieces.front().id});
+    arrivals.push(front);
     std::size_t left = packet.rest_bytes;
     for (const ReceivedFrame& piece : pieces.subspan(1)) {
         const std::size_t part = std::min(left, piece.bytes);

@@ -454,14 +454,14 @@ std::uint32_t XdpPath::head_bytes() const noexcept {
 /// send. False then, too.
 template <class Write>
 bool XdpPath::transmit(Write write) noexcept {
-    FixedVector<std::span<std::byte>, tcp::Stream::kPiecesMax> rooms;
+    rooms_.clear();
     for (const FrameNumber number : at_hand_)
-        rooms.push(umem_.frame(number).first(rooms.empty() ? head_bytes() : shape_.frame_bytes));
-    std::size_t left = write(Rooms{rooms.span()});
+        rooms_.push(umem_.frame(number).first(rooms_.empty() ? head_bytes() : shape_.frame_bytes));
+    std::size_t left = write(Rooms{rooms_.span()});
     if (left == 0) return false;
     std::uint32_t used = 0;
     for (; left > 0; ++used) {
-        const std::size_t part = std::min(left, rooms[used].size());
+        const std::size_t part = std::min(left, rooms_[used].size());
         left -= part;
         const bool is_pushed =
             sockets_[0].transmit().try_push({.addr = umem_.address_of(at_hand_[used]),

@@ -281,7 +281,8 @@ private:
     Duration kick_wait_ = kBlockedWait;
     std::array<bool, PathShape::kQueuesMax> is_refilled_{};
     std::array<Packet, PathShape::kQueuesMax> packets_{};
-    FixedVector<FrameNumber, tcp::Stream::kPiecesMax> at_hand_;   // To be written next.
+    FixedVector<std::span<std::byte>, tcp::Stream::kPiecesMax> rooms_;  // Of those at hand.
+    FixedVector<FrameNumber, tcp::Stream::kPiecesMax> at_hand_;         // To be written next.
     std::uint32_t sending_ = 0;                                   // With the kernel, to be sent.
     std::array<std::uint32_t, PathShape::kQueuesMax> filling_{};  // With the kernel, to be filled.
     PathCounters counters_;
