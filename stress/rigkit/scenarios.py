@@ -35,8 +35,8 @@ swapon "$DEV" || give_up "swapon failed"
 rig "min_free_kbytes=$(cat /proc/sys/vm/min_free_kbytes)"
 report_counters before
 rig phase=load
-setarch -R stress-ng --vm 1 --vm-bytes "${STRESS_MIB}m" --vm-method walk-1a --verify -t "$SECONDS_LOAD" \\
-    --metrics >/tmp/stress.log 2>&1
+setarch -R stress-ng --vm 1 --vm-bytes "${STRESS_MIB}m" --vm-method walk-1a --verify \\
+    -t "$SECONDS_LOAD" --metrics >/tmp/stress.log 2>&1
 rig "stress_status=$?"
 log stress </tmp/stress.log
 rig phase=squeeze

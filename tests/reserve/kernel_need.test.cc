@@ -32,7 +32,7 @@ TEST(KernelNeed, GrowsWithEverythingThatAddsLoad) {
     EXPECT_GT(need_of(2, 8, 4 * kKib, 1), base);
     EXPECT_GT(need_of(1, 9, 4 * kKib, 1), base);
     EXPECT_GT(need_of(1, 64, 4 * kKib, 1), need_of(1, 32, 4 * kKib, 1));
-    EXPECT_GT(need_of(1, 8, 64 * kKib, 1), base);
+    EXPECT_GT(need_of(1, 8, 256 * kKib, 1), base);
     EXPECT_GT(need_of(1, 8, 4 * kKib, 2), base);
 }
 
