@@ -103,6 +103,16 @@ class Network:
         counts = json.loads(out)[0]["stats64"]["tx"]
         return counts["packets"], counts["dropped"]
 
+    def tcp_counters(self):
+        """What the host's own TCP counts in here, by the kernel's names."""
+        found = {}
+        text = processes.run(*self.inside("cat", "/proc/net/snmp", "/proc/net/netstat"))
+        lines = [line.split() for line in text.splitlines()]
+        for names, counts in zip(lines[::2], lines[1::2]):
+            if names[0] in ("Tcp:", "TcpExt:"):
+                found |= dict(zip(names[1:], map(int, counts[1:])))
+        return found
+
     def link_down(self):
         """Pulls the cable."""
         self._ip("link", "set", TAP, "down")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import facts as facts_module
-from . import guest, initiators, job, killing, network, paths, processes, targets
+from . import guest, initiators, job, killing, network, paths, probing, processes, targets
 from .facts import Facts
 
 BEAT_S = 10  # a line of progress at least this often
@@ -152,7 +152,9 @@ class Run:
         self.hang_at = None  # where on the console the rig began to ask
         self.link_down_since = None
         self.started = self.phase_since = time.monotonic()
-        self.net = self.target = self.guest = self.flood = None
+        self.net = self.target = self.guest = self.flood = self.strays = None
+        self.before_strays = {}
+        self.probing = None
         self.folder = paths.CACHE / f"run-{processes.owner_tag()}-{time.time_ns()}"
 
     def carry_out(self):
@@ -200,6 +202,9 @@ class Run:
             )
         )
         stack.callback(self._stop_flood)
+        stack.callback(lambda: processes.stop(self.strays))
+        self.probing = probing.Probing(self.net, self.options.holdfast_bin)
+        stack.callback(self.probing.stop)
         names = programs_needed(self.scenario, self.options)
         programs = find_programs(names, self.options.holdfast_bin)
         payload = job.make_payload(self.folder, self._variables(), self._steps(), programs)
@@ -284,7 +289,10 @@ class Run:
     def _on_line(self, line):
         with open(self.folder / "said.log", "a", encoding="utf-8") as said:
             said.write(line + "\n")
-        if self.facts.take_line(line) != "phase":
+        key = self.facts.take_line(line)
+        if key == "probe":
+            self.probing.begin(self.facts.values["probe"])
+        if key != "phase":
             return
         phase = self.facts.values["phase"]
         self.progress.say(f"guest: {phase}")
@@ -309,6 +317,8 @@ class Run:
             "link-up": self._link_up,
             "flood-start": self._start_flood,
             "flood-stop": self._stop_flood,
+            "strays-start": self._start_strays,
+            "strays-stop": self._stop_strays,
             "target-kill": self.target.kill,
             "target-start": self.target.start,
             "power-cut": self.target.power_cut,
@@ -342,6 +352,38 @@ class Run:
         self.facts.values["link_dropped"] = str(dropped)
         for line in (self.folder / "flood.log").read_text().splitlines():
             self.facts.take_line(line)
+
+    def _start_strays(self):
+        """What the link and the host's TCP have counted, and then the flood."""
+        self.before_strays = self._host_counts()
+        script = Path(__file__).with_name("strays.py")
+        rate = self.scenario.strays_per_s
+        command = [sys.executable, script, network.TAP, network.GUEST_ADDRESS, rate]
+        with open(self.folder / "strays.log", "wb") as out:
+            self.strays = processes.spawn(self.net.inside(*command), stdout=out)
+
+    def _stop_strays(self):
+        """Ends it and tells the guest. Its figures carry the name of the phase it belonged to."""
+        if self.strays is None:
+            return
+        processes.stop(self.strays)
+        self.strays = None
+        phase = self.facts.values.get("phase", "").removesuffix("-over")
+        for name, count in self._host_counts().items():
+            self.facts.values[f"{phase}_{name}"] = str(count - self.before_strays[name])
+        for line in (self.folder / "strays.log").read_text().splitlines():
+            self.facts.take_line(line.replace("RIG ", f"RIG {phase}_", 1))
+        self.guest.tell("stopped")
+
+    def _host_counts(self):
+        taken, dropped = self.net.sent_to_guest()
+        told = self.net.tcp_counters()
+        return {
+            "link_taken": taken,
+            "link_dropped": dropped,
+            "host_retransmitted": told["RetransSegs"],
+            "host_in_vain": told["TCPDSACKRecv"],
+        }
 
     def _demands(self):
         wanted = len(self.scenario.actions)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import facts as facts_module
-from . import proofs, speed, swap_proofs
+from . import gate, proofs, speed, swap_proofs
 
 # The guest has 256 MiB. stress-ng's share is that of design.md section 1; squeeze's is what the
 # guest can turn over within its time even when each page has to come over the wire.
@@ -320,6 +320,7 @@ class Scenario:
     size_mib: int = 1024
     attach_words: str = ""  # options for `holdfast attach`, before those of the command line
     flood_rate: int = 0  # packets a second of the action flood-start, unless told otherwise
+    strays_per_s: int = 4000  # of the action strays-start
 
 
 SWAP = {
@@ -490,11 +491,28 @@ SWAP_NO_MEMORY = Scenario(
     **swap_proofs.NO_MEMORY,
 )
 
+GATE = Scenario(
+    name="gate",
+    proves="under pressure no stranger becomes a socket buffer, and no session loses a segment",
+    seconds=20,
+    overrun_s=300,
+    limit_s=420,
+    **gate.GATE,
+)
+
+GATE_COST = Scenario(
+    name="gate-cost",
+    proves="what a classifier that has nothing to drop costs other traffic: a measurement",
+    limit_s=400,
+    **gate.COST,
+)
+
 ALL = {
     each.name: each
     for each in (
         *(SWAP_SQUEEZE, SWAP_FLAP, SWAP_FLOOD),
         *(TARGET_RESTART, UPGRADE, SEVERAL, POWER_CUT, PAGE_IN),
         *(XDP_AUDIT, XDP_SPEED, NO_MEMORY, SWAP_AUDIT, SWAP_NO_MEMORY),
+        *(GATE, GATE_COST),
     )
 }
