@@ -127,7 +127,7 @@ std::string classifier_text(const Json& classifier) {
         "              packets: {} of sessions, {} others passed, {} dropped\n",
         packets("session_to_socket") + packets("session_to_kernel"),
         packets("passed_calm") + packets("passed_unleased") + packets("passed_neighbour") +
-            packets("passed_management"),
+            packets("passed_management") + packets("answered"),
         packets("dropped") + packets("dropped_management") + packets("session_without_socket"));
     const auto drops = classifier.find("drops");
     if (drops == classifier.end()) return text;

@@ -259,6 +259,7 @@ Json gate_json(const Gate& gate, Instant now) {
     packets["passed_calm"] = counts.calm;
     packets["passed_unleased"] = counts.unleased;
     packets["passed_neighbour"] = counts.neighbour;
+    packets["answered"] = counts.answered;
     packets["passed_management"] = counts.management;
     packets["dropped_management"] = counts.management_excess;
     packets["dropped"] = counts.dropped;

@@ -1,9 +1,10 @@
 /// What the classifier's BPF programs and user space share: the layout of one array map that both
 /// sides map or see directly. C, because clang compiles it for the BPF machine as well.
 ///
-/// User space writes everything but the counters, the reclaim stamp, the neighbours' stations and
-/// the table of drops. Every field has its natural alignment, so that each is read and written
-/// whole. Times are nanoseconds of CLOCK_MONOTONIC, ports and addresses stand as on the wire.
+/// User space writes everything but the counters, the reclaim stamp, the neighbours' stations, the
+/// times of answers and the table of drops. Every field has its natural alignment, so that each is
+/// read and written whole. Times are nanoseconds of CLOCK_MONOTONIC, ports and addresses stand as
+/// on the wire.
 #pragma once
 
 #include <linux/types.h>
@@ -13,7 +14,7 @@ namespace holdfast::netpath::classifier::abi {
 #endif
 
 /// Changes with every change of this file: a table of another release is refused.
-#define HF_ABI_VERSION 2u
+#define HF_ABI_VERSION 3u
 
 #define HF_FLOWS 512u      /* A power of two, several times what 16 attachments can have. */
 #define HF_PROBES 16u      /* Places a flow may stand in, from its hash on. */
@@ -36,6 +37,12 @@ namespace holdfast::netpath::classifier::abi {
 #define HF_SIGN_STEP_NS \
     1000000ull /* A newer sign that is no more than that newer is not written. */
 
+/* A question that comes again so long after the answer is the kernel's: from, until. */
+#define HF_ASKED_AGAIN_AFTER_NS 100000000ull
+#define HF_ASKED_AGAIN_UNTIL_NS 3000000000ull
+
+#define HF_REMOTE_WORDS 32u /* Of the bits that say which remote ends have flows. */
+
 /// hf_shared.pressure_mode.
 #define HF_PRESSURE_AUTO 0u
 #define HF_PRESSURE_ON 1u
@@ -52,6 +59,7 @@ enum hf_reason {
     HF_MANAGEMENT,        /* To the management port, passed under pressure. */
     HF_MANAGEMENT_EXCESS, /* To the management port, dropped: beyond its rate. */
     HF_DROPPED,           /* Anything else, dropped under pressure. */
+    HF_ANSWERED,          /* Asked for an address of ours, answered under pressure. */
     HF_REASONS
 };
 
@@ -73,6 +81,8 @@ struct hf_address {
     __u32 words[4];
     __u32 is_set;
     __u32 is_v6;
+    __u64 station;     /* We answer for it ourselves, there; 0: the kernel does. */
+    __u64 answered_ns; /* When we last did. */
 };
 
 /// Whoever we send to; its station is learned from ARP and neighbour discovery that pass by.
@@ -125,6 +135,7 @@ struct hf_shared {
     __u64 window_stall_ns;     /* The sum: time in which anybody was in direct reclaim. */
     __u64 unused_state[4];
 
+    __u64 remotes[HF_REMOTE_WORDS]; /* hf_remote_bit() of each remote end that ever had a flow. */
     struct hf_address addresses[HF_ADDRESSES];
     struct hf_neighbour neighbours[HF_NEIGHBOURS];
     struct hf_flow flows[HF_FLOWS];
@@ -146,6 +157,12 @@ static inline __u32 hf_hash_ports(__u32 mix, __u16 remote_port, __u16 local_port
     mix *= 0x2c1b3c6du;
     mix ^= mix >> 13;
     return mix;
+}
+
+/// Which bit of hf_shared.remotes a remote end has. A stranger's is hardly ever set, so that he is
+/// known without looking for his flow.
+static inline __u32 hf_remote_bit(__u32 mix, __u16 remote_port) {
+    return hf_hash_ports(mix, remote_port, 0) & (HF_REMOTE_WORDS * 64 - 1);
 }
 
 /// How a dropped packet is counted: by protocol and port or type, host order. Never 0.

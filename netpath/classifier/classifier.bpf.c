@@ -47,11 +47,14 @@ struct net {
 /// What is known of a packet, for the decision.
 struct packet {
     struct net net;
+    void* begin;
     void* end;
     __u64 now;
     __u32 vlan;
     __u32 kind_protocol;  // For counting: hf_drop_kind().
     __u32 kind_port;
+    __u32 is_tagged;
+    __u32 is_arp;
     __u32 is_neighbourly;  // ARP or neighbour discovery between us and whom we talk to.
 };
 
@@ -153,6 +156,10 @@ static __always_inline __u32 state_at(const struct key* key, __u16 local_port) {
 /// The state of the session's flow; HF_FLOW_FREE when it is nobody's.
 __noinline int look_up(const struct key* key) {
     if (!key) return HF_FLOW_FREE;
+    const __u32 bit = hf_remote_bit(
+        hf_hash_address(key->remote[0], key->remote[1], key->remote[2], key->remote[3]),
+        key->remote_port);
+    if (!(shared.remotes[bit / 64] >> (bit % 64) & 1)) return HF_FLOW_FREE;
     const __u32 exact = state_at(key, key->local_port);
     if (exact != HF_FLOW_FREE || key->local_port == 0) return exact;
     return state_at(key, 0);
@@ -265,19 +272,23 @@ static __always_inline int is_arp_for_us(void* at, void* end, __u64 now) {
     return known | is_our_address(&target);
 }
 
-/// Whether the checksum of a message of ND_BYTES is right. RFC 4443 section 2.3.
+/// Over a message of ND_BYTES and its addresses, folded. 0xffff: its checksum is right. RFC 4443
+/// section 2.3.
 #define ND_BYTES 32
-static __always_inline int is_nd_sound(const struct net* net, void* message) {
+static __always_inline __u32 nd_sum(const __u32 from[4], const __u32 to[4], void* message) {
     __u32 pseudo[10];
-    __builtin_memcpy(pseudo, net->from, 16);
-    __builtin_memcpy(pseudo + 4, net->to, 16);
+    __builtin_memcpy(pseudo, from, 16);
+    __builtin_memcpy(pseudo + 4, to, 16);
     pseudo[8] = bpf_htonl(ND_BYTES);
     pseudo[9] = bpf_htonl(IPPROTO_ICMPV6);
     __s64 sum = bpf_csum_diff(0, 0, pseudo, sizeof(pseudo), 0);
     sum = bpf_csum_diff(0, 0, message, ND_BYTES, (__u32)sum);
-    __u64 folded = ((__u64)sum & 0xffff) + (((__u64)sum >> 16) & 0xffff);
-    folded = (folded & 0xffff) + (folded >> 16);
-    return folded == 0xffff;
+    __u32 folded = ((__u32)sum & 0xffff) + ((__u32)sum >> 16);
+    return (folded & 0xffff) + (folded >> 16);
+}
+
+static __always_inline int is_nd_sound(const struct net* net, void* message) {
+    return nd_sum(net->from, net->to, message) == 0xffff;
 }
 
 /// Where the message says that its sender is: 0 when it does not.
@@ -307,6 +318,8 @@ static __always_inline int is_nd_for_us(const struct packet* packet) {
     const int known = is_neighbour(&target, solicitation ? 0 : station, packet->now);
     return known | is_our_address(&target) | is_our_address(&to);
 }
+
+#include "netpath/classifier/answer.bpf.h"
 
 static __always_inline void take_kind(struct packet* packet) {
     const struct net* net = &packet->net;
@@ -395,7 +408,10 @@ static __always_inline int dropped(const struct packet* packet, enum hf_reason r
 /// What is nobody's session's.
 static __always_inline int judge_rest(const struct packet* packet) {
     if (!is_pressed(packet->now)) return counted(HF_CALM, XDP_PASS);
-    if (packet->is_neighbourly) return counted(HF_NEIGHBOUR, XDP_PASS);
+    if (packet->is_neighbourly) {
+        if (try_answer(packet)) return counted(HF_ANSWERED, XDP_TX);
+        return counted(HF_NEIGHBOUR, XDP_PASS);
+    }
     const __u16 port = shared.management_port;
     if (port == 0 || packet->kind_protocol != IPPROTO_TCP || packet->kind_port != bpf_ntohs(port))
         return dropped(packet, HF_DROPPED);
@@ -413,6 +429,7 @@ static __always_inline __u32 read_ethernet(struct packet* packet, void** at) {
         head = *at;
         if (*at + 4 > packet->end) return 0;
         packet->vlan = bpf_ntohs(head[0]) & 0xfff;
+        packet->is_tagged = 1;
         type = bpf_ntohs(head[1]);
         *at += 4;
     }
@@ -425,6 +442,7 @@ int classify(struct xdp_md* ctx) {
     struct packet packet = {};
     void* at = (void*)(long)ctx->data;
     int is_ip = 0;
+    packet.begin = at;
     packet.end = (void*)(long)ctx->data_end;
     packet.now = bpf_ktime_get_ns();
     if (packet.now > shared.lease_until_ns) return counted(HF_UNLEASED, XDP_PASS);
@@ -434,7 +452,8 @@ int classify(struct xdp_md* ctx) {
     if (!is_ip) {
         packet.kind_protocol = HF_NOT_IP;
         packet.kind_port = type;
-        if (type == ETH_P_ARP) packet.is_neighbourly = is_arp_for_us(at, packet.end, packet.now);
+        packet.is_arp = type == ETH_P_ARP;
+        if (packet.is_arp) packet.is_neighbourly = is_arp_for_us(at, packet.end, packet.now);
         return judge_rest(&packet);
     }
     const __u32 state = session_of(&packet);

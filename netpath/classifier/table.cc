@@ -57,6 +57,14 @@ Words words_of(const wire::IpAddress& address) noexcept {
     return words;
 }
 
+/// The first byte lowest, as the program has it.
+std::uint64_t bits_of(const wire::MacAddress& station) noexcept {
+    std::uint64_t bits = 0;
+    for (std::size_t i = station.bytes.size(); i > 0; --i)
+        bits = (bits << 8) | std::to_integer<std::uint64_t>(station.bytes[i - 1]);
+    return bits;
+}
+
 wire::IpAddress address_of(std::span<const std::uint32_t, 4> words, bool is_v6) noexcept {
     const auto bytes = std::as_bytes(words);
     return is_v6 ? wire::IpAddress::v6(bytes) : wire::IpAddress::v4(bytes.first<4>());
@@ -208,11 +216,16 @@ bool ClassifierTable::try_add_flow(FlowOwner owner, const steer::FlowRule& rule)
     HF_ASSERT(owner.raw() != 0 && rule.flow.remote_port != 0);
     const abi::hf_flow wanted = entry_of(owner, rule);
     const std::uint32_t state = state_of(rule.path);
+    const std::span<const std::uint32_t, 4> remote{wanted.remote};
+    const std::uint32_t bit = abi::hf_remote_bit(
+        abi::hf_hash_address(remote[0], remote[1], remote[2], remote[3]), wanted.remote_port);
     const bool is_there = any_place(shared(), wanted, [&](abi::hf_flow& place) {
         const auto found = at(place.state).load(memory_order_acquire);
         return found == state && is_same(place, wanted);
     });
     if (is_there) return true;
+    // Before the flow is there; it is never taken back, because others may share the bit.
+    at(std::span{shared().remotes}[bit / 64]).fetch_or(std::uint64_t{1} << (bit % 64));
     return any_place(shared(), wanted, [&](abi::hf_flow& place) {
         auto free = std::uint32_t{HF_FLOW_FREE};
         if (!at(place.state).compare_exchange_strong(free, HF_FLOW_CLAIMED)) return false;
@@ -266,7 +279,19 @@ bool ClassifierTable::try_add_address(const wire::IpAddress& address) const noex
 }
 
 void ClassifierTable::clear_addresses() const noexcept {
-    for (abi::hf_address& one : shared().addresses) at(one.is_set).store(0, memory_order_release);
+    for (abi::hf_address& one : shared().addresses) {
+        at(one.is_set).store(0, memory_order_release);
+        at(one.station).store(0, memory_order_relaxed);
+    }
+}
+
+bool ClassifierTable::try_answer_for(const wire::IpAddress& address,
+                                     const wire::MacAddress& station) const noexcept {
+    HF_ASSERT(!station.is_group() && station != wire::MacAddress{});
+    if (!try_add_address(address)) return false;
+    for (abi::hf_address& one : shared().addresses)
+        if (is_address(one, address)) at(one.station).store(bits_of(station));
+    return true;
 }
 
 bool ClassifierTable::try_watch_neighbour(const wire::IpAddress& address) const noexcept {
@@ -335,7 +360,8 @@ PacketCounts ClassifierTable::counts() const noexcept {
             .neighbour = sum_of(all, abi::HF_NEIGHBOUR),
             .management = sum_of(all, abi::HF_MANAGEMENT),
             .management_excess = sum_of(all, abi::HF_MANAGEMENT_EXCESS),
-            .dropped = sum_of(all, abi::HF_DROPPED)};
+            .dropped = sum_of(all, abi::HF_DROPPED),
+            .answered = sum_of(all, abi::HF_ANSWERED)};
 }
 
 PressureFacts ClassifierTable::pressure(Instant now) const noexcept {

@@ -48,6 +48,7 @@ struct PacketCounts {
     std::uint64_t management = 0;
     std::uint64_t management_excess = 0;
     std::uint64_t dropped = 0;
+    std::uint64_t answered = 0;
 };
 
 /// How pressure came and went.
@@ -116,6 +117,10 @@ public:
     /// An address of this host, whose ARP and neighbour discovery pass under pressure. False: full.
     [[nodiscard]] bool try_add_address(const wire::IpAddress& address) const noexcept;
     void clear_addresses() const noexcept;
+    /// From now on the classifier itself answers for the address under pressure, which is at
+    /// `station`; added when it was not there. Untagged only. False: full.
+    [[nodiscard]] bool try_answer_for(const wire::IpAddress& address,
+                                      const wire::MacAddress& station) const noexcept;
 
     /// A station on the link whose Ethernet address is to be learned from what passes by. False:
     /// full. One that is watched already stays one.

@@ -194,6 +194,7 @@ PacketKind kind_of(const Net& net) noexcept {
 struct Neighbourly {
     bool is_ours = false;
     std::optional<Learned> learned{};
+    std::optional<Answer> answer{};
 };
 
 std::optional<Learned> learn(const IpAddress& who, const wire::MacAddress& where,
@@ -253,6 +254,12 @@ Decision decide_rest(const PacketKind& kind, const Neighbourly& neighbourly,
                      const Situation& situation) noexcept {
     Decision decision{.kind = kind, .learned = neighbourly.learned};
     if (!situation.is_pressed) return decision;
+    if (neighbourly.answer && !neighbourly.answer->ours.is_asked_again) {
+        decision.verdict = Verdict::Answer;
+        decision.reason = Reason::Answered;
+        decision.answer = neighbourly.answer;
+        return decision;
+    }
     if (neighbourly.is_ours) {
         decision.reason = Reason::Neighbour;
         return decision;
@@ -275,15 +282,20 @@ Decision decide(std::span<const std::byte> frame, const Situation& situation) no
     if (!ethernet) return decide_rest({}, {}, situation);
     const std::uint16_t type = ethernet->header.ether_type;
     const PacketKind without_ip{.protocol = type};
-    if (type == wire::kEtherArp)
-        return decide_rest(without_ip, judge_arp(ethernet->payload, situation), situation);
+    if (type == wire::kEtherArp) {
+        Neighbourly asked = judge_arp(ethernet->payload, situation);
+        asked.answer = answer_to(frame, situation.answered, situation.addresses);
+        return decide_rest(without_ip, asked, situation);
+    }
     std::optional<Net> net;
     if (type == wire::kEtherIpv4) net = read_ipv4(ethernet->payload);
     if (type == wire::kEtherIpv6) net = read_ipv6(ethernet->payload);
     if (!net) return decide_rest(without_ip, {}, situation);
     const Packet packet{.vlan = ethernet->header.vlan.value_or(0), .situation = &situation};
     if (const auto session = decide_session(*net, packet)) return *session;
-    return decide_rest(kind_of(*net), judge_nd(*net, situation), situation);
+    Neighbourly asked = judge_nd(*net, situation);
+    asked.answer = answer_to(frame, situation.answered, situation.addresses);
+    return decide_rest(kind_of(*net), asked, situation);
 }
 
 }  // namespace holdfast::netpath::steer

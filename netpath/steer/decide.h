@@ -3,7 +3,8 @@
 ///
 /// A session's packets always arrive, and so do ICMP errors about them. Everything else passes
 /// while memory is fine. Under pressure only ARP and neighbour discovery between us and those whom
-/// we talk to pass, and what a token bucket allows for one TCP port; the rest is dropped.
+/// we talk to pass, and what a token bucket allows for one TCP port; the rest is dropped. A
+/// question for an address that our own TCP uses is answered on the spot (answer.h).
 ///
 /// Nothing is judged that the receiver judges anyway: no checksum of IP or TCP, no length field.
 /// Fragments and unknown IPv6 extension headers are nobody's: TCP with path MTU discovery sends
@@ -19,6 +20,7 @@
 #include <span>
 
 #include "base/time.h"
+#include "netpath/steer/answer.h"
 #include "netpath/steer/rule.h"
 #include "netpath/wire/address.h"
 
@@ -28,6 +30,7 @@ enum class Verdict : std::uint8_t {
     Pass,    ///< To the kernel.
     Drop,    ///< Before it costs memory.
     Socket,  ///< To the AF_XDP socket of the queue.
+    Answer,  ///< Made into its answer and sent back.
 };
 
 /// Why. Each one is counted; the values are those of hf_reason in netpath/classifier/abi.h.
@@ -41,8 +44,9 @@ enum class Reason : std::uint8_t {
     Management,        ///< To the management port, passed under pressure.
     ManagementExcess,  ///< To the management port, dropped: beyond its rate.
     Dropped,           ///< Anything else, dropped under pressure.
+    Answered,          ///< Asked for an address of ours, under pressure.
 };
-inline constexpr std::uint8_t kReasonCount = 9;
+inline constexpr std::uint8_t kReasonCount = 10;
 
 /// What the decision depends on beside the packet. Borrows.
 struct Situation {
@@ -51,6 +55,7 @@ struct Situation {
     bool has_socket = false;  ///< The queue's.
     std::span<const FlowRule> flows{};
     std::span<const wire::IpAddress> addresses{};   ///< Ours, on this interface.
+    std::span<const OwnAddress> answered{};         ///< Those of them that we answer for.
     std::span<const wire::IpAddress> neighbours{};  ///< Whom we send to on this link.
     std::uint16_t management_port = 0;              ///< TCP; 0: none.
     bool has_token = false;                         ///< The bucket's answer, if it is asked.
@@ -77,6 +82,7 @@ struct Decision {
     PacketKind kind{};
     bool takes_token = false;          ///< The bucket was asked.
     std::optional<Learned> learned{};  ///< Of one of Situation::neighbours.
+    std::optional<Answer> answer{};    ///< With Verdict::Answer: for write_answer().
 };
 
 /// `frame`: from the Ethernet header on, as far as the driver gives it in one piece.

@@ -103,7 +103,7 @@ OrErrno<void> XdpPath::prepare(const PathDoors& doors) noexcept {
     }
     refill();
     for (const Route& route : routes_) {
-        static_cast<void>(table_.try_add_address(route.local));
+        static_cast<void>(table_.try_answer_for(route.local, route.station));
         static_cast<void>(table_.try_watch_neighbour(route.next_hop));
     }
     for (Line* const line : lines_)

@@ -1,6 +1,7 @@
 /// Input: choices for a situation, then a frame, raw or made up of more choices. What must hold of
 /// every decision is asserted.
 #include <algorithm>
+#include <vector>
 
 #include "base/assert.h"
 #include "netpath/steer/decide.h"
@@ -16,6 +17,23 @@ bool passes(Reason reason) {
            reason == Management;
 }
 
+/// What is sent answers somebody else, for an address of ours, and nothing would answer it again.
+void check_answer(std::span<const std::byte> frame, const Decision& decision,
+                  const OwnedSituation& situation) {
+    const Answer& answer = *decision.answer;
+    HF_ASSERT(decision.reason == Reason::Answered && !answer.ours.is_asked_again);
+    HF_ASSERT(std::ranges::find(situation.answered, answer.ours) != situation.answered.end());
+    HF_ASSERT(answer.asker_station != answer.ours.station && !answer.asker_station.is_group());
+    HF_ASSERT(std::ranges::find(situation.addresses, answer.asker) == situation.addresses.end());
+    std::vector<std::byte> sent{frame.begin(), frame.end()};
+    write_answer(answer, sent);
+    HF_ASSERT(!answer_to(sent, situation.answered, situation.addresses));
+    // The asker learns from it where we are.
+    const Situation asker{.is_leased = true, .neighbours = std::span{&answer.ours.address, 1}};
+    const Decision heard = decide(sent, asker);
+    HF_ASSERT(heard.learned && heard.learned->station == answer.ours.station);
+}
+
 void check(std::span<const std::byte> frame, OwnedSituation situation) {
     const Decision decision = decide(frame, situation.view());
     HF_ASSERT((decision.verdict == Verdict::Pass) == passes(decision.reason));
@@ -28,6 +46,8 @@ void check(std::span<const std::byte> frame, OwnedSituation situation) {
     if (decision.learned)
         HF_ASSERT(std::ranges::find(situation.neighbours, decision.learned->address) !=
                   situation.neighbours.end());
+    HF_ASSERT((decision.verdict == Verdict::Answer) == (decision.reason == Reason::Answered));
+    if (decision.answer) check_answer(frame, decision, situation);
     // Pressure is nothing to a session, and without it nothing is lost.
     situation.is_pressed = !situation.is_pressed;
     const Decision other = decide(frame, situation.view());

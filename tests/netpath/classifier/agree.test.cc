@@ -33,6 +33,7 @@ constexpr std::uint64_t kFar = INT64_MAX / 2;
 static_assert(static_cast<int>(Reason::Dropped) == static_cast<int>(abi::HF_DROPPED));
 static_assert(static_cast<int>(Reason::NoSocket) == static_cast<int>(abi::HF_NO_SOCKET));
 static_assert(static_cast<int>(Reason::Neighbour) == static_cast<int>(abi::HF_NEIGHBOUR));
+static_assert(static_cast<int>(Reason::Answered) == static_cast<int>(abi::HF_ANSWERED));
 static_assert(steer::kReasonCount == abi::HF_REASONS);
 
 using Reasons = std::array<std::uint64_t, abi::HF_REASONS>;
@@ -51,6 +52,7 @@ std::uint64_t kind_of(const steer::PacketKind& kind) {
 
 int xdp_of(Verdict verdict) {
     if (verdict == Verdict::Drop) return XDP_DROP;
+    if (verdict == Verdict::Answer) return XDP_TX;
     return verdict == Verdict::Pass ? XDP_PASS : XDP_REDIRECT;
 }
 
@@ -80,6 +82,8 @@ public:
         for (auto& one : shared.drops) one = {};
         shared.drops_of_other_kinds = 0;
         for (const auto& one : situation.addresses) ASSERT_TRUE(table_.try_add_address(one));
+        for (const auto& one : situation.answered)
+            ASSERT_TRUE(table_.try_answer_for(one.address, one.station));
         for (const auto& one : situation.neighbours) ASSERT_TRUE(table_.try_watch_neighbour(one));
         shared.lease_until_ns = situation.is_leased ? kFar : 0;
         table_.set_pressure_mode(situation.is_pressed ? PressureMode::On : PressureMode::Auto);
@@ -93,13 +97,35 @@ public:
             static_cast<void>(bpf_map_delete_elem(files_.sockets.get(), &queue));
     }
 
+    /// As long as one packet takes, each address was answered for a second ago, or never.
+    void set_answered(const OwnedSituation& situation) {
+        timespec time{};
+        ::clock_gettime(CLOCK_MONOTONIC, &time);
+        const auto second_ago =
+            static_cast<std::uint64_t>((time.tv_sec - 1) * 1'000'000'000 + time.tv_nsec);
+        for (auto& one : table_.shared().addresses) one.answered_ns = 0;
+        for (std::size_t i = 0; i < situation.addresses.size(); ++i) {
+            const auto found = std::ranges::find(situation.answered, situation.addresses[i],
+                                                 &steer::OwnAddress::address);
+            const bool is_again = found != situation.answered.end() && found->is_asked_again;
+            if (is_again) table_.shared().addresses[i].answered_ns = second_ago;
+        }
+    }
+
+    /// What the program made of the last frame.
+    const Bytes& left() const { return left_; }
+
     int run(const Bytes& frame) {
         auto options = zeroed<bpf_test_run_opts>();
         options.sz = sizeof options;
         options.data_in = frame.data();
         options.data_size_in = static_cast<__u32>(frame.size());
         options.repeat = 1;
+        left_.assign(frame.size(), std::byte{0});
+        options.data_out = left_.data();
+        options.data_size_out = static_cast<__u32>(left_.size());
         EXPECT_EQ(bpf_prog_test_run_opts(files_.program.get(), &options), 0);
+        EXPECT_EQ(options.data_size_out, frame.size());
         return static_cast<int>(options.retval);
     }
 
@@ -114,6 +140,7 @@ private:
     Classifier files_;
     ClassifierTable table_;
     UniqueFd socket_;
+    Bytes left_;
 };
 
 std::string hex_of(const Bytes& frame) {
@@ -141,9 +168,13 @@ void expect_same(Kernel& kernel, const OwnedSituation& situation, const Bytes& f
                  Memory& memory) {
     const Decision wanted = steer::decide(frame, situation.view());
     Reasons counts = kernel.reasons();
+    kernel.set_answered(situation);
     const int verdict = kernel.run(frame);
     ++counts.at(static_cast<std::size_t>(wanted.reason));
     ASSERT_EQ(verdict, xdp_of(wanted.verdict));
+    Bytes left = frame;
+    if (wanted.answer) steer::write_answer(*wanted.answer, left);
+    ASSERT_EQ(kernel.left(), left) << "wanted " << hex_of(left);
     ASSERT_EQ(kernel.reasons(), counts) << "wanted reason " << static_cast<int>(wanted.reason);
     const bool is_counted =
         wanted.reason == Reason::Dropped || wanted.reason == Reason::ManagementExcess;

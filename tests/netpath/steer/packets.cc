@@ -10,6 +10,7 @@
 #include "netpath/wire/checksum.h"
 #include "netpath/wire/ethernet.h"
 #include "netpath/wire/ip.h"
+#include "netpath/wire/nd.h"
 
 namespace holdfast::netpath::steer {
 
@@ -29,6 +30,18 @@ const std::array<IpAddress, 4>& v4_addresses() {
 const std::array<IpAddress, 4>& v6_addresses() {
     static const std::array all{address("2001:db8::1"), address("2001:db8::2"), address("fe80::1"),
                                 address("ff02::1:ff00:1")};
+    return all;
+}
+
+/// Few, so that a frame is for us now and then.
+const std::array<wire::MacAddress, 3>& stations() {
+    const auto station = [](unsigned last) {
+        wire::MacAddress made;
+        made.bytes[0] = std::byte{2};
+        made.bytes[5] = static_cast<std::byte>(last);
+        return made;
+    };
+    static const std::array all{station(1), station(2), station(3)};
     return all;
 }
 
@@ -195,6 +208,7 @@ Situation OwnedSituation::view() const {
             .has_socket = has_socket,
             .flows = flows,
             .addresses = addresses,
+            .answered = answered,
             .neighbours = neighbours,
             .management_port = management_port,
             .has_token = has_token};
@@ -225,10 +239,60 @@ OwnedSituation make_situation(Choices& choices) {
         if (!choices.one_in(4)) made.addresses.push_back(any_address(choices, v6));
         if (!choices.one_in(4)) made.neighbours.push_back(any_address(choices, v6));
     }
+    // Of multicast addresses there is one among those that are tried.
+    for (const IpAddress& address : made.addresses)
+        if (!choices.one_in(4))
+            made.answered.push_back({.address = address,
+                                     .station = choices.of(stations()),
+                                     .is_asked_again = choices.one_in(4)});
     return made;
 }
 
+/// A question for one of our addresses, and at most one thing about it that is not as it should be.
+Bytes make_question(Choices& choices) {
+    const bool v6 = choices.one_in(2);
+    const IpAddress target = any_address(choices, v6);
+    const IpAddress asker = any_address(choices, v6);
+    const wire::MacAddress station = choices.of(stations());
+    const IpAddress group = v6 ? wire::solicited_node(target) : IpAddress{};
+    const bool is_to_all = !choices.one_in(3);
+    const wire::MacAddress all = v6 ? wire::multicast_mac(group) : wire::MacAddress::broadcast();
+    std::array<std::byte, 100> room{};
+    ByteWriter out{room};
+    wire::put_ethernet(out, {.to = is_to_all ? all : choices.of(stations()),
+                             .from = station,
+                             .vlan = {},
+                             .ether_type = v6 ? wire::kEtherIpv6 : wire::kEtherArp});
+    if (v6) {
+        const IpAddress to = is_to_all ? group : target;
+        wire::put_ip(out, {.from = asker,
+                           .to = to,
+                           .protocol = wire::kProtocolIcmpV6,
+                           .hop_limit = 255,
+                           .payload_bytes = wire::kNdBytes});
+        wire::put_nd(
+            out, {.kind = wire::NdKind::Solicitation, .target = target, .link_address = station},
+            asker, to);
+    } else {
+        wire::put_arp(out, {.operation = wire::ArpOperation::Request,
+                            .sender_mac = station,
+                            .sender_ip = asker,
+                            .target_mac = {},
+                            .target_ip = target});
+    }
+    const std::size_t used = choices.one_in(3) ? room.size() : out.used_bytes();
+    Bytes frame{room.begin(), room.begin() + static_cast<std::ptrdiff_t>(used)};
+    // The sender's address is no host's own; one byte is another; or nothing is wrong.
+    constexpr std::array<std::uint8_t, 5> kOdd{0, 127, 224, 255, 239};
+    if (choices.one_in(6)) frame[v6 ? 22 : 28] = static_cast<std::byte>(choices.of(kOdd));
+    if (choices.one_in(6))
+        frame[choices.below(static_cast<std::uint32_t>(frame.size()))] = choices.byte();
+    if (choices.one_in(16)) frame.resize(30 + choices.below(60));
+    return frame;
+}
+
 Bytes make_frame(Choices& choices) {
+    if (choices.one_in(4)) return make_question(choices);
     constexpr std::size_t kLeast = 14;  // The kernel takes no shorter one.
     constexpr std::array<std::uint16_t, 6> kOthers{0x88cc, 0x8847, 0x0026, 0x05ff, 0x0600, 0x88a8};
     Bytes frame;

@@ -44,6 +44,7 @@ private:
 struct OwnedSituation {
     std::vector<FlowRule> flows;
     std::vector<wire::IpAddress> addresses;
+    std::vector<OwnAddress> answered;
     std::vector<wire::IpAddress> neighbours;
     bool is_leased = true;
     bool is_pressed = false;
