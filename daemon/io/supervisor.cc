@@ -29,10 +29,18 @@ namespace holdfast::daemon {
 
 namespace {
 
-// Some task stood still for memory during 50 ms of 500 ms, the shortest window there is; two
-// windows, then it must happen again.
-constexpr std::string_view kPsiTrigger = "some 50000 500000";
-constexpr Duration kPsiHold = Duration::from_s(1);
+/// Some task stood still for memory during a tenth of the window. Linux Documentation/accounting/
+/// psi.rst.
+struct PsiTrigger {
+    std::string_view text;
+    Duration window{};
+};
+// The shortest window there is, or else the shortest without CAP_SYS_RESOURCE.
+constexpr std::array kPsiTriggers{
+    PsiTrigger{.text = "some 50000 500000", .window = Duration::from_ms(500)},
+    PsiTrigger{.text = "some 200000 2000000", .window = Duration::from_s(2)}};
+// One report comes in each window, so that pressure which goes on must outlast it.
+constexpr Duration kPsiMargin = Duration::from_ms(500);
 
 Instant clock() noexcept {
     return Driver::clock();
@@ -334,14 +342,19 @@ void Supervisor::watch_pressure() noexcept {
     if (!std::ranges::any_of(pairs_, &ProcessPair::needs_pressure_notes)) return psi_.reset();
     if (psi_) return;
     UniqueFd file{::open("/proc/pressure/memory", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
-    // The trigger ends with a zero.
-    const auto bytes = static_cast<ssize_t>(kPsiTrigger.size() + 1);
-    if (file && ::write(file.get(), kPsiTrigger.data(), kPsiTrigger.size() + 1) == bytes)
+    for (const PsiTrigger& trigger : kPsiTriggers) {
+        // It ends with a zero.
+        const auto bytes = static_cast<ssize_t>(trigger.text.size() + 1);
+        if (!file || ::write(file.get(), trigger.text.data(), trigger.text.size() + 1) != bytes)
+            continue;
         psi_ = std::move(file);
+        psi_hold_ = trigger.window + kPsiMargin;
+        return;
+    }
 }
 
 void Supervisor::on_pressure() const noexcept {
-    const Instant until = clock() + kPsiHold;
+    const Instant until = clock() + psi_hold_;
     for (const ProcessPair& pair : pairs_) pair.note_pressure(until);
 }
 

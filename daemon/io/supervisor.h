@@ -97,7 +97,8 @@ private:
 
     SupervisorOptions options_;
     UniqueFd signals_;
-    UniqueFd psi_;  // Open while a classifier hears of no reclaim events.
+    UniqueFd psi_;         // Open while a classifier hears of no reclaim events.
+    Duration psi_hold_{};  // How long one of its reports lasts.
     Maker& maker_;
     InitSocket manager_;
     WatchdogDevice machine_;

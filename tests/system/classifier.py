@@ -5,15 +5,17 @@ them, a flood beside it. docs/classifier.md."""
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import unittest
 
 import nbd_client
 import targets
-from daemon_case import DaemonProcesses, missing
+from daemon_case import DaemonProcesses, is_alive, missing
 
 IQN = "iqn.2026-01.test.classifier:disk0"
 PORT = 3260
@@ -28,6 +30,71 @@ def ip(*words):
 
 def entering(name):
     return ["nsenter", f"--net=/run/netns/{name}"]
+
+
+# Refuses one command of bpf(2), BPF_RAW_TRACEPOINT_OPEN, and becomes the real loader.
+DEAF_LOADER = """#!{python}
+import ctypes, os, struct, sys
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
+NUMBER, COMMAND = 0, 16  # Places in struct seccomp_data.
+BPF, RAW_TRACEPOINT_OPEN = 321, 17
+ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # EPERM.
+code = [(LOAD, 0, 0, NUMBER), (EQUAL, 0, 3, BPF), (LOAD, 0, 0, COMMAND),
+        (EQUAL, 0, 1, RAW_TRACEPOINT_OPEN), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+rules = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
+program = struct.pack("HxxxxxxQ", len(code), ctypes.addressof(rules))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0):
+    sys.exit("no seccomp")
+os.execv("{loader}", ["holdfast-loader", *sys.argv[1:]])
+"""
+
+# Writes and reads more than its control group may have, until its input ends.
+SQUEEZED = """
+import os, select, sys
+path = sys.argv[1]
+with open(path, "w+b") as file:
+    os.unlink(path)
+    print("ready", flush=True)
+    while not select.select([0], [], [], 0)[0]:
+        file.seek(0)
+        for _ in range(48):
+            file.write(bytes(1 << 20))
+        file.seek(0)
+        while file.read(1 << 20):
+            pass
+"""
+
+
+class SmallGroup:
+    """A control group with little memory, and somebody in it who wants more. A context manager."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        v2 = pathlib.Path("/sys/fs/cgroup")
+        self.is_v2 = (v2 / "cgroup.controllers").exists()
+        base = v2 if self.is_v2 else v2 / "memory"
+        self.group = base / f"hf-small-{os.getpid()}"
+
+    def __enter__(self):
+        if self.is_v2:
+            pathlib.Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
+        self.group.mkdir()
+        limit = "memory.max" if self.is_v2 else "memory.limit_in_bytes"
+        (self.group / limit).write_text(str(16 << 20))
+        enter = f'echo 0 >{self.group}/cgroup.procs && exec python3 -c "$0" "$1"'
+        self.processes = [
+            subprocess.Popen(["sh", "-c", enter, SQUEEZED, self.folder / f"squeezed{number}"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for number in range(2)]
+        for each in self.processes:
+            each.stdout.readline()
+        return self
+
+    def __exit__(self, *_):
+        for each in self.processes:
+            each.communicate(b"over")
+        self.group.rmdir()
 
 
 class Classifier(DaemonProcesses):
@@ -190,6 +257,39 @@ class Classifier(DaemonProcesses):
         finally:
             for pid in [*self.orphans, self.supervisor]:
                 os.kill(pid, signal.SIGCONT)
+
+    # Goal: where the kernel's reclaim makes no event for us, memory that is short switches the
+    # classifier all the same: the supervisor hears of it from PSI. It ends when memory is there.
+    # Method: a loader that is refused the events, and a control group that is too small.
+    def test_without_reclaim_events_psi_tells(self):
+        if not pathlib.Path("/proc/pressure/memory").exists():
+            self.skipTest("this kernel has no PSI")
+        os.kill(self.supervisor, signal.SIGTERM)
+        targets.wait_until(lambda: not is_alive(self.supervisor), "its end")
+        self.programs = self.deaf_programs()
+        self.start_supervisor(inside=entering(self.here))
+        self.attach_guarded()
+        self.assertEqual(self.flood(200), 200)
+        with SmallGroup(self.folder):
+            targets.wait_until(lambda: self.pressure()["pressure"]["is_on"], "PSI's report")
+            self.assertEqual(self.flood(200), 0)
+            self.check_disk()
+            self.assertEqual(self.pressure()["pressure"]["reclaims"], 0, "an event was heard")
+        targets.wait_until(lambda: not self.pressure()["pressure"]["is_on"], "its end")
+        self.assertEqual(self.flood(200), 200)
+
+    def deaf_programs(self):
+        """The daemon's programs in a folder of their own, with another loader."""
+        folder = self.folder / "programs"
+        folder.mkdir()
+        for each in self.programs.iterdir():
+            if each.name.startswith("holdfast") and each.name != "holdfast-loader":
+                shutil.copy(each, folder / each.name)
+        loader = folder / "holdfast-loader"
+        loader.write_text(DEAF_LOADER.format(python=sys.executable,
+                                             loader=self.programs / "holdfast-loader"))
+        loader.chmod(0o755)
+        return folder
 
     # Goal: detached, the interface is as before.
     def test_detach_takes_it_away(self):
