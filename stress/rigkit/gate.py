@@ -492,7 +492,7 @@ COST = {
         for what in ("tcp", "udp")
         for name in (*KINDS, "to_none", "to_plain", "to_pass")
     ),
-    "variables": {"ROUNDS": 5, "PROBE_S": 2, "PROBE_PORT": PROBE_PORT},
+    "variables": {"ROUNDS": 3, "PROBE_S": 2, "PROBE_PORT": PROBE_PORT},
     "programs": ("traffic-probe",),
     "initiators": ("holdfast",),
     "targets": ("ram",),

@@ -281,7 +281,8 @@ Bytes make_question(Choices& choices) {
                             .target_ip = target});
     }
     const std::size_t used = choices.one_in(3) ? room.size() : out.used_bytes();
-    Bytes frame{room.begin(), room.begin() + static_cast<std::ptrdiff_t>(used)};
+    Bytes frame;
+    add(frame, std::span{room}.first(used));
     // The sender's address is no host's own; one byte is another; or nothing is wrong.
     constexpr std::array<std::uint8_t, 5> kOdd{0, 127, 224, 255, 239};
     if (choices.one_in(6)) frame[v6 ? 22 : 28] = static_cast<std::byte>(choices.of(kOdd));
