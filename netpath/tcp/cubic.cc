@@ -49,10 +49,11 @@ void Cubic::set_mss(std::uint32_t mss_bytes) noexcept {
 void Cubic::on_ack(Instant now, std::uint64_t acked_bytes, Duration srtt) noexcept {
     if (acked_bytes == 0) return;
     if (is_in_slow_start()) {
-        // RFC 5681 section 3.1 by way of RFC 3465 with L = 2: what an ACK covers counts, not the
-        // ACK, so that delayed ACKs do not halve the growth.
-        const std::uint64_t most = now_.ssthresh - now_.cwnd;
-        const std::uint64_t growth = std::min({acked_bytes, 2 * mss_, most});
+        // RFC 5681 section 3.1 by way of RFC 3465: what an ACK covers counts, not the ACK. All of
+        // it, as RFC 9406 section 4.2 says for who does not send in one burst: a peer that reads
+        // much at a time answers thirty segments at once, and a few segments an ACK would be a few
+        // a round trip. What leaves at once is limited by the places of the driver's ring.
+        const std::uint64_t growth = std::min(acked_bytes, now_.ssthresh - now_.cwnd);
         now_.cwnd = std::min(now_.cwnd + growth, kWindowMax);
         return;
     }

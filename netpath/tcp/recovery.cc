@@ -181,8 +181,12 @@ void Connection::undo() noexcept {
 
 void Connection::grow_window(Instant now, const AckNews& news) noexcept {
     if (loss_.phase == Phase::Recovery || news.acked_bytes == 0) return;
-    // RFC 9438 section 5.8: a window that is not used does not grow.
-    if (loss_.phase == Phase::Open && !snd_.is_cwnd_limited) return;
+    // RFC 9438 section 5.8: a window that is not used does not grow. In slow start one that is more
+    // than half used is: RFC 7661 section 4.2. A sender that is fed in pieces fills it only at
+    // times.
+    const bool is_half_used = cubic_.is_in_slow_start() &&
+                              2 * (in_flight_bytes() + news.delivered_bytes) > cubic_.cwnd_bytes();
+    if (loss_.phase == Phase::Open && !snd_.is_cwnd_limited && !is_half_used) return;
     cubic_.on_ack(now, news.acked_bytes, rto_.srtt());
 }
 
