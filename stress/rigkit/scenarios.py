@@ -458,7 +458,7 @@ XDP_AUDIT = Scenario(
 
 XDP_SPEED = Scenario(
     name="xdp-speed",
-    proves="how fast bulk moves over AF_XDP without copying, beside the kernel's TCP: a measurement",
+    proves="how fast bulk moves over AF_XDP without copying, beside the kernel's TCP: figures",
     seconds=180,
     size_mib=256,
     **speed.SPEED,

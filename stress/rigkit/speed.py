@@ -1,8 +1,8 @@
 """The scenario that measures the reserved path against the kernel's TCP in one boot of a guest.
 
-`xdp-speed`: bulk reads and writes over the tap, the kernel's TCP and AF_XDP without copying in turn,
-on the same card, target and addresses. A guest under emulation is slow, and its figures are good for
-ratios only.
+`xdp-speed`: bulk reads and writes over the tap, the kernel's TCP and AF_XDP without copying in
+turn, on the same card, target and addresses. A guest under emulation is slow, and its figures are
+good for ratios only.
 """
 
 import statistics

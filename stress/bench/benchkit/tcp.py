@@ -96,8 +96,8 @@ def measure(options):
 
 def table(result):
     """The report as Markdown."""
-    lines = ["Both ends without checksum and segmentation offloads, copy mode; on long links xdp has",
-             "windows of 8 MiB. The kernels' congestion control is cubic unless the link says",
+    lines = ["Both ends without checksum and segmentation offloads, copy mode; on long links xdp",
+             "has windows of 8 MiB. The kernels' congestion control is cubic unless the link says",
              "otherwise.", "",
              "| link | load | kernel MB/s | xdp MB/s | ratio | kernel CPU | xdp CPU | ratio |",
              "|---|---|---|---|---|---|---|---|"]
