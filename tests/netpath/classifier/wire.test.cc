@@ -1,9 +1,14 @@
 // The attached program on a pair of virtual devices, with frames that were never a socket buffer:
 // the kernel's test run sends them from the far end, as a network card would deliver them.
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <thread>
@@ -11,6 +16,8 @@
 #include "netpath/classifier/loader.h"
 #include "netpath/classifier/table.h"
 #include "netpath/classifier/zeroed.h"
+#include "netpath/wire/arp.h"
+#include "netpath/wire/ethernet.h"
 #include "tests/netpath/classifier/trace.h"
 #include "tests/netpath/classifier/veth.h"
 #include "tests/netpath/steer/packets.h"
@@ -56,6 +63,45 @@ private:
     UniqueFd program_;
 };
 
+/// What arrives at a device of one type of Ethernet, with a program on it: a device of this kind
+/// takes in what a program at the other end sends only when it has one itself.
+class Listener {
+public:
+    Listener(unsigned interface, std::uint16_t type) {
+        std::array<bpf_insn, 2> program{};
+        program[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
+        program[0].imm = XDP_PASS;
+        program[1].code = BPF_JMP | BPF_EXIT;
+        const UniqueFd pass{bpf_prog_load(BPF_PROG_TYPE_XDP, nullptr, "GPL", program.data(),
+                                          program.size(), nullptr)};
+        link_ =
+            UniqueFd{bpf_link_create(pass.get(), static_cast<int>(interface), BPF_XDP, nullptr)};
+        socket_ = UniqueFd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(type))};
+        sockaddr_ll place{};
+        place.sll_family = AF_PACKET;
+        place.sll_protocol = htons(type);
+        place.sll_ifindex = static_cast<int>(interface);
+        is_ready_ =
+            link_ && ::bind(socket_.get(), static_cast<sockaddr*>(static_cast<void*>(&place)),
+                            sizeof place) == 0;
+    }
+    bool is_ready() const { return is_ready_; }
+    /// Empty: nothing came within 2 s.
+    steer::Bytes next() const {
+        pollfd wish{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+        if (::poll(&wish, 1, 2000) != 1) return {};
+        steer::Bytes frame(256);
+        const ssize_t got = ::recv(socket_.get(), frame.data(), frame.size(), 0);
+        frame.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+        return frame;
+    }
+
+private:
+    UniqueFd link_;
+    UniqueFd socket_;
+    bool is_ready_ = false;
+};
+
 steer::Bytes tcp_frame(const char* from, unsigned from_port, unsigned to_port) {
     steer::Bytes frame(60);
     const auto put = [&frame](std::size_t at, std::initializer_list<unsigned> bytes) {
@@ -91,7 +137,7 @@ std::uint64_t wait_for(const ClassifierTable& table, std::uint64_t packets) {
     const auto total = [&table] {
         const PacketCounts counts = table.counts();
         return counts.calm + counts.dropped + counts.to_kernel + counts.unleased +
-               counts.management + counts.management_excess;
+               counts.management + counts.management_excess + counts.neighbour + counts.answered;
     };
     for (int i = 0; i < 100000 && total() < packets; ++i) std::this_thread::yield();
     return total();
@@ -189,6 +235,51 @@ TEST(ClassifierOnWire, ManagementPortHasARate) {
     EXPECT_GE(counts.management, 10U);
     EXPECT_LE(counts.management, 10U + more);
     EXPECT_EQ(counts.management + counts.management_excess, 5000U);
+}
+
+// Goal: under pressure a question for an address of our own TCP comes back as its answer, with no
+// socket buffer made for it here; without pressure it is the kernel's.
+TEST(ClassifierOnWire, AnswersInTheDriver) {
+    if (!is_root()) GTEST_SKIP() << "needs root: BPF programs";
+    const VethPair pair{"hfca"};
+    ASSERT_TRUE(pair.is_made());
+    const Attached gate{pair.near_index()};
+    ASSERT_TRUE(gate.table.is_mapped());
+    const Listener listener{pair.far_index(), ETHERTYPE_ARP};
+    ASSERT_TRUE(listener.is_ready());
+    EventCount received{"net/netif_receive_skb", "name == \"" + pair.near_name() + "\""};
+    if (!received.is_made()) GTEST_SKIP() << "no tracefs here";
+    Sender sender{pair.far_index()};
+    const auto ours = steer::station(1);
+    const auto asker = steer::station(9);
+    ASSERT_TRUE(gate.table.try_add_address(steer::address("192.0.2.1")));
+    ASSERT_TRUE(gate.table.try_answer_for(steer::address("192.0.2.1"), ours));
+    gate.table.renew_lease(now());
+    const auto question = steer::arp_request(asker, "192.0.2.2", "192.0.2.1");
+
+    received.begin();
+    sender.send(question, 1);
+    EXPECT_EQ(wait_for(gate.table, 1), 1U);
+    EXPECT_EQ(gate.table.counts().answered, 0U);
+    EXPECT_EQ(received.count(), 1U);
+
+    gate.table.set_pressure_mode(PressureMode::On);
+    received.begin();
+    sender.send(question, 1);
+    const steer::Bytes frame = listener.next();
+    ASSERT_EQ(frame.size(), question.size());
+    const auto ethernet = wire::parse_ethernet(frame);
+    ASSERT_TRUE(ethernet);
+    EXPECT_EQ(ethernet->header.to, asker);
+    EXPECT_EQ(ethernet->header.from, ours);
+    const auto arp = wire::parse_arp(ethernet->payload);
+    ASSERT_TRUE(arp);
+    EXPECT_EQ(arp->operation, wire::ArpOperation::Reply);
+    EXPECT_EQ(arp->sender_mac, ours);
+    EXPECT_EQ(arp->sender_ip, steer::address("192.0.2.1"));
+    EXPECT_EQ(arp->target_ip, steer::address("192.0.2.2"));
+    EXPECT_EQ(gate.table.counts().answered, 1U);
+    EXPECT_EQ(received.count(), 0U);
 }
 
 }  // namespace

@@ -18,28 +18,11 @@ namespace {
 
 using wire::MacAddress;
 
-MacAddress station(unsigned last) {
-    MacAddress made;
-    made.bytes[0] = std::byte{2};
-    made.bytes[5] = static_cast<std::byte>(last);
-    return made;
-}
-
 const MacAddress kOurs = station(1);
 const MacAddress kAsker = station(9);
 
 Bytes arp_request(const char* from, const char* target) {
-    Bytes frame(60);
-    ByteWriter out{frame};
-    wire::put_ethernet(
-        out,
-        {.to = MacAddress::broadcast(), .from = kAsker, .vlan = {}, .ether_type = wire::kEtherArp});
-    wire::put_arp(out, {.operation = wire::ArpOperation::Request,
-                        .sender_mac = kAsker,
-                        .sender_ip = address(from),
-                        .target_mac = {},
-                        .target_ip = address(target)});
-    return frame;
+    return steer::arp_request(kAsker, from, target);
 }
 
 Bytes solicitation(const char* from, const char* target) {

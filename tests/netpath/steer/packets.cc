@@ -185,6 +185,28 @@ void add_arp(Bytes& to, Choices& choices) {
 
 }  // namespace
 
+wire::MacAddress station(unsigned last) {
+    wire::MacAddress made;
+    made.bytes[0] = std::byte{2};
+    made.bytes[5] = static_cast<std::byte>(last);
+    return made;
+}
+
+Bytes arp_request(const wire::MacAddress& asker, const char* from, const char* target) {
+    Bytes frame(60);
+    ByteWriter out{frame};
+    wire::put_ethernet(out, {.to = wire::MacAddress::broadcast(),
+                             .from = asker,
+                             .vlan = {},
+                             .ether_type = wire::kEtherArp});
+    wire::put_arp(out, {.operation = wire::ArpOperation::Request,
+                        .sender_mac = asker,
+                        .sender_ip = address(from),
+                        .target_mac = {},
+                        .target_ip = address(target)});
+    return frame;
+}
+
 wire::IpAddress address(const char* text) {
     std::array<std::byte, 16> bytes{};
     if (::inet_pton(AF_INET, text, bytes.data()) == 1)

@@ -18,6 +18,11 @@ using Bytes = std::vector<std::byte>;
 /// "192.0.2.7" or "2001:db8::7".
 wire::IpAddress address(const char* text);
 
+/// A station of its own for each number.
+wire::MacAddress station(unsigned last);
+/// Broadcast, padded to the least that Ethernet carries.
+Bytes arp_request(const wire::MacAddress& asker, const char* from, const char* target);
+
 /// Where bytes and choices come from: a seed's, or a fuzzer's.
 class Choices {
 public:
