@@ -62,7 +62,7 @@ void Endpoint::input(Instant now, const Bytes& frame) {
         const std::uint32_t id = free_frames_[free_frames_.size() - 1 - pieces.size()];
         const std::size_t bytes = std::min(each, frame.size() - at);
         const auto memory = memory_of(id).first(each);
-        std::memcpy(memory.data(), frame.data() + at, bytes);
+        std::ranges::copy(std::as_bytes(std::span{frame}).subspan(at, bytes), memory.begin());
         pieces.push_back({.id = id, .memory = memory, .bytes = bytes});
     }
     const auto fate = stream_->input(now, pieces);
