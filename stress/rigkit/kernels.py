@@ -3,8 +3,8 @@
 `6.12` is what Debian 12 users get from its security suite. `7` is the newest of the 7.x series in
 trixie-backports: ublk there tells a server's death from its silence at once, and virtio_net knows
 AF_XDP zero copy. `7-full` is its flavour with drivers of real cards, igb among them, which the
-cloud flavour leaves out. `fault` is that series, built from Debian's source with the kernel's own fault
-injection (built_kernel.py).
+cloud flavour leaves out. `fault` is that series, built from Debian's source with the kernel's own
+fault injection (built_kernel.py).
 """
 
 import re
