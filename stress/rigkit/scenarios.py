@@ -28,6 +28,7 @@ FLOOD_SENT_SHARE_MIN = 0.9
 FLOOD_ARRIVED_SHARE_MIN = 0.5
 UPGRADES = 10
 ATTACHMENTS = 4
+SWAP_DEPTH = 16  # Of profile swap.
 
 SWAP_SCRIPT = """
 mkswap "$DEV" >/dev/null || give_up "mkswap failed"
@@ -113,9 +114,10 @@ for client in $clients; do
     wait "$client"
     rig "attach_status=$?"
 done
-all_set_up() { [ "$(cat /sys/block/ublkb*/queue/nr_requests | grep -cx 31)" = "$ATTACHMENTS" ]; }
+sparing() { cat /sys/block/ublkb*/queue/nr_requests | grep -cx "$SPARING"; }
+all_set_up() { [ "$(sparing)" = "$ATTACHMENTS" ]; }
 wait_for 100 all_set_up
-rig "set_up=$(cat /sys/block/ublkb*/queue/nr_requests | grep -cx 31)"
+rig "set_up=$(sparing)"
 cat /tmp/attach*.log >/tmp/attached.log
 log attached </tmp/attached.log
 rig phase=loaded
@@ -411,7 +413,7 @@ SEVERAL = Scenario(
     read=read_several,
     demands=demand_several,
     figures=("set_up",),
-    variables={"ATTACHMENTS": ATTACHMENTS},
+    variables={"ATTACHMENTS": ATTACHMENTS, "SPARING": SWAP_DEPTH - 1},
     initiators=("holdfast",),
     kernels=("6.12",),  # Later ones need no spare tag.
 )
