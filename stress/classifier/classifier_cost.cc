@@ -32,10 +32,12 @@
 #include "base/unique_fd.h"
 #include "netpath/classifier/loader.h"
 #include "netpath/classifier/table.h"
+#include "stress/classifier/pass_program.h"
 
 namespace {
 
 using namespace holdfast;
+using stress::attach_pass_program;
 using namespace holdfast::netpath;
 using classifier::ClassifierTable;
 
@@ -127,24 +129,6 @@ double throughput() {
     return bytes / took * 1000;
 }
 
-/// Attached to the near device as long as it lives; passes everything.
-UniqueFd attach_empty() {
-    std::array<bpf_insn, 2> program{};
-    program[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
-    program[0].imm = XDP_PASS;
-    program[1].code = BPF_JMP | BPF_EXIT;
-    bpf_prog_load_opts how{};
-    how.sz = sizeof how;
-    how.prog_flags = BPF_F_XDP_HAS_FRAGS;
-    const UniqueFd loaded{
-        bpf_prog_load(BPF_PROG_TYPE_XDP, nullptr, "GPL", program.data(), program.size(), &how)};
-    bpf_link_create_opts options{};
-    options.sz = sizeof options;
-    options.flags = XDP_FLAGS_DRV_MODE;
-    const auto near = static_cast<int>(::if_nametoindex("near"));
-    return UniqueFd{bpf_link_create(loaded.get(), near, BPF_XDP, &options)};
-}
-
 /// An IPv4 packet with the ports of a TCP segment.
 std::vector<unsigned char> packet(unsigned char last_byte, unsigned from_port, unsigned to_port) {
     std::vector<unsigned char> frame(1514);
@@ -197,7 +181,7 @@ double median(std::vector<double> all) {
 bool add_round(std::array<std::vector<double>, 3>& rates) {
     rates[0].push_back(throughput());
     {
-        const UniqueFd empty = attach_empty();
+        const UniqueFd empty = attach_pass_program("near");
         if (!empty) return false;
         rates[1].push_back(throughput());
     }

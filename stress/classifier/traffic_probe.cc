@@ -7,9 +7,6 @@
 //   pass INTERFACE SECONDS      holds an XDP program there that lets everything pass
 
 #include <arpa/inet.h>
-#include <bpf/bpf.h>
-#include <linux/bpf.h>
-#include <linux/if_link.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -24,10 +21,12 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "stress/classifier/pass_program.h"
 
 namespace {
 
 using namespace holdfast;
+using stress::attach_pass_program;
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr int kPatienceMs = 20'000;
@@ -126,22 +125,8 @@ int datagrams(const char* host, int port, int rate, int seconds) {
 }
 
 int pass(const char* interface, int seconds) {
-    std::array<bpf_insn, 2> program{};
-    program[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
-    program[0].imm = XDP_PASS;
-    program[1].code = BPF_JMP | BPF_EXIT;
-    bpf_prog_load_opts how{};
-    how.sz = sizeof how;
-    how.prog_flags = BPF_F_XDP_HAS_FRAGS;
-    const UniqueFd loaded{
-        bpf_prog_load(BPF_PROG_TYPE_XDP, nullptr, "GPL", program.data(), program.size(), &how)};
-    bpf_link_create_opts options{};
-    options.sz = sizeof options;
-    options.flags = XDP_FLAGS_DRV_MODE;
-    const auto index = static_cast<int>(::if_nametoindex(interface));
-    const int fd = bpf_link_create(loaded.get(), index, BPF_XDP, &options);
-    if (fd < 0) return EXIT_FAILURE;
-    const UniqueFd link{fd};
+    const UniqueFd link = attach_pass_program(interface);
+    if (!link) return EXIT_FAILURE;
     std::puts("ready");
     std::fflush(stdout);
     ::sleep(static_cast<unsigned>(seconds));
