@@ -52,6 +52,15 @@ std::unexpected<Failure> no_route(std::string_view host, Errno error) {
                             host, error.text()));
 }
 
+/// Nothing throws: an interface may go while it is looked at.
+template <class Visit>
+void for_each_in(const std::filesystem::path& folder, Visit visit) {
+    std::error_code error;
+    std::filesystem::directory_iterator at{folder, error};
+    for (; !error && at != std::filesystem::directory_iterator{}; at.increment(error))
+        visit(at->path());
+}
+
 }  // namespace
 
 OrFailure<Interface> interface_towards(std::string_view host) {
@@ -96,14 +105,14 @@ std::vector<IpAddress> addresses_of(const std::string& interface) {
 }
 
 std::uint32_t receive_queues_of_host(std::string_view folder) {
-    namespace fs = std::filesystem;
     std::uint32_t found = 0;
-    std::error_code error;
-    for (const auto& interface : fs::directory_iterator{folder, error}) {
-        if (!fs::exists(interface.path() / "device", error)) continue;
-        for (const auto& queue : fs::directory_iterator{interface.path() / "queues", error})
-            found += queue.path().filename().string().starts_with("rx-") ? 1U : 0U;
-    }
+    for_each_in(folder, [&](const std::filesystem::path& interface) {
+        std::error_code ignored;
+        if (!std::filesystem::exists(interface / "device", ignored)) return;
+        for_each_in(interface / "queues", [&](const std::filesystem::path& queue) {
+            found += queue.filename().string().starts_with("rx-") ? 1U : 0U;
+        });
+    });
     return found;
 }
 
