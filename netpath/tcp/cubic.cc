@@ -50,9 +50,10 @@ void Cubic::on_ack(Instant now, std::uint64_t acked_bytes, Duration srtt) noexce
     if (acked_bytes == 0) return;
     if (is_in_slow_start()) {
         // RFC 5681 section 3.1 by way of RFC 3465: what an ACK covers counts, not the ACK. All of
-        // it, as RFC 9406 section 4.2 says for who does not send in one burst: a peer that reads
-        // much at a time answers thirty segments at once, and a few segments an ACK would be a few
-        // a round trip. What leaves at once is limited by the places of the driver's ring.
+        // it, as Linux does: a peer that reads much at a time answers thirty segments at once, and
+        // a few segments an ACK would be a few a round trip. RFC 9406 section 4.2 allows that to
+        // who paces and eight to others; here the places of the driver's ring limit what leaves at
+        // once.
         const std::uint64_t growth = std::min(acked_bytes, now_.ssthresh - now_.cwnd);
         now_.cwnd = std::min(now_.cwnd + growth, kWindowMax);
         return;

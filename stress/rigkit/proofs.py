@@ -106,6 +106,22 @@ def read_audit(facts):
     values["zero_copy"] = str(int("zc:1" in sockets))
 
 
+def demand_counted(facts):
+    """All events of both paths were counted, and none of them was an allocation of our threads."""
+    number = facts.number
+    return [
+        (
+            all(number(f"{name}_histograms", 0) == 4 for name in ("reserved", "kernel")),
+            "histograms are missing",
+        ),
+        (
+            number("reserved_unseen") == 0 and number("kernel_unseen") == 0,
+            "events found no place in a histogram",
+        ),
+        (number("reserved_thread") == 0, f"{number('reserved_thread')} allocations in our threads"),
+    ]
+
+
 def demand_audit(facts):
     """Zero copy as the kernel tells it, no allocation of ours, and a tool that can see some."""
     number = facts.number
@@ -116,15 +132,7 @@ def demand_audit(facts):
         (facts.values.get("kernel_status") == "0", "bench over the kernel's path failed"),
         (reserved > 0 and kernel > 0, "no requests"),
         (number("zero_copy") == 1, "the kernel shows no socket with zero copy"),
-        (
-            all(number(f"{name}_histograms", 0) == 4 for name in ("reserved", "kernel")),
-            "histograms are missing",
-        ),
-        (
-            number("reserved_unseen") == 0 and number("kernel_unseen") == 0,
-            "events found no place in a histogram",
-        ),
-        (number("reserved_thread") == 0, f"{number('reserved_thread')} allocations in our threads"),
+        *demand_counted(facts),
         (
             number("reserved_strays", 0) <= STRAY_PER_REQUEST_MAX * (reserved + WARM_UP),
             f"{number('reserved_strays')} allocations in softirqs beside virtio's descriptors",

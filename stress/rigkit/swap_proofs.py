@@ -174,15 +174,7 @@ def demand_audit(facts):
         (reserved >= REQUESTS_MIN and kernel > 0, f"only {reserved} and {kernel} requests"),
         (facts.values.get("reserved_stress_status") == "0", "stress-ng failed over AF_XDP"),
         (facts.values.get("kernel_stress_status") == "0", "stress-ng failed over the kernel's TCP"),
-        (
-            all(number(f"{name}_histograms", 0) == 4 for name in ("reserved", "kernel")),
-            "histograms are missing",
-        ),
-        (
-            number("reserved_unseen") == 0 and number("kernel_unseen") == 0,
-            "events found no place in a histogram",
-        ),
-        (number("reserved_thread") == 0, f"{number('reserved_thread')} allocations in our threads"),
+        *proofs.demand_counted(facts),
         (
             number("reserved_strays", 0) <= STRAYS_MAX + STRAY_PER_REQUEST_MAX * reserved,
             f"{number('reserved_strays')} allocations in softirqs beside virtio's descriptors",
